@@ -1,0 +1,228 @@
+package examples_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+var environments = []string{"local", "dev", "prod"}
+
+// notBuiltIn are the kinds that the strict decoder does not know.
+var notBuiltIn = map[string]bool{"CustomResourceDefinition": true, "DNSEndpoint": true, "Kustomization": true}
+
+func TestChain(t *testing.T) {
+	want := map[string][]string{
+		"variables":                  nil,
+		"infrastructure-controllers": {"variables"},
+		"infrastructure":             {"infrastructure-controllers"},
+		"apps":                       {"infrastructure"},
+	}
+	for _, name := range environments {
+		t.Run(name, func(t *testing.T) {
+			got := map[string][]string{}
+			for _, u := range renderEnvironment(t, platformOnDisk(t), name).units {
+				got[u.name] = u.after
+				if len(u.objects) == 0 {
+					t.Errorf("unit %s delivers nothing", u.name)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the chain of units differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNumberOfObjects(t *testing.T) {
+	total := 0
+	for _, name := range environments {
+		count := len(renderEnvironment(t, platformOnDisk(t), name).all())
+		if count < 80 || count > 130 {
+			t.Errorf("%s delivers %d objects; about a hundred are promised", name, count)
+		}
+		total += count
+	}
+	if total < 280 || total > 330 {
+		t.Errorf("%d objects in all environments; about three hundred are promised", total)
+	}
+}
+
+// TestObjects checks what has to be true of each object, whatever its kind.
+func TestObjects(t *testing.T) {
+	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	for _, name := range environments {
+		t.Run(name, func(t *testing.T) {
+			env := renderEnvironment(t, platformOnDisk(t), name)
+			owners := map[string]string{}
+			for _, u := range append([]unit{{name: "root", objects: env.root}}, env.units...) {
+				for _, object := range u.objects {
+					id := identity(object)
+					if owner, twice := owners[id]; twice {
+						t.Errorf("%s is delivered by %s and by %s", id, owner, u.name)
+					}
+					owners[id] = u.name
+					checkObject(t, strict, object)
+				}
+			}
+		})
+	}
+}
+
+func checkObject(t *testing.T, strict runtime.Decoder, object *unstructured.Unstructured) {
+	t.Helper()
+	raw, err := object.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := identity(object)
+	if !notBuiltIn[object.GetKind()] {
+		if _, _, err := strict.Decode(raw, nil, nil); err != nil {
+			t.Errorf("%s has fields that its kind does not know: %v", id, err)
+		}
+	}
+	if object.GetKind() == "Secret" {
+		t.Errorf("%s is a secret in plain text", id)
+	}
+	// Prometheus has braces of its own; every other pair is a variable that nobody set.
+	if strings.Contains(strings.ReplaceAll(string(raw), "${1}/${2}", ""), "${") {
+		t.Errorf("%s still has a variable: %s", id, raw)
+	}
+}
+
+func identity(object *unstructured.Unstructured) string {
+	return object.GroupVersionKind().GroupKind().String() + " " + object.GetNamespace() + "/" + object.GetName()
+}
+
+// TestNamespacesComeFirst checks that each namespace is delivered before, or together with, what
+// lives in it.
+func TestNamespacesComeFirst(t *testing.T) {
+	for _, name := range environments {
+		t.Run(name, func(t *testing.T) {
+			known := map[string]bool{"flux-system": true}
+			for _, u := range renderEnvironment(t, platformOnDisk(t), name).units {
+				for _, object := range u.objects {
+					if object.GetKind() == "Namespace" {
+						known[object.GetName()] = true
+					}
+				}
+				for _, object := range u.objects {
+					if namespace := object.GetNamespace(); namespace != "" && !known[namespace] {
+						t.Errorf("%s of unit %s lives in a namespace that is not there yet", identity(object), u.name)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestEnvironmentsDiffer checks that what the README promises to differ does, and how.
+func TestEnvironmentsDiffer(t *testing.T) {
+	cases := map[string]struct {
+		why        string
+		kind, name string
+		path       []string
+		want       [3]any // local, dev, prod
+	}{
+		"GatewayReplicas": {
+			why:  "a number comes from a variable: the distribution's, which a cluster overrides",
+			kind: "Deployment", name: "gateway", path: []string{"spec", "replicas"}, want: [3]any{1.0, 2.0, 3.0},
+		},
+		"WhoamiReplicas": {
+			why:  "the component for high availability is used in production alone",
+			kind: "Deployment", name: "whoami", path: []string{"spec", "replicas"}, want: [3]any{1.0, 1.0, 3.0},
+		},
+		"WhoamiImage": {
+			why:  "a new version is tried outside production first",
+			kind: "Deployment", name: "whoami", path: []string{"spec", "template", "spec", "containers", "0", "image"},
+			want: [3]any{"docker.io/traefik/whoami:v1.11.0", "docker.io/traefik/whoami:v1.11.0", "docker.io/traefik/whoami:v1.10.4"},
+		},
+		"NextcloudMemory": {
+			why:  "a patch for each cluster sizes the app",
+			kind: "Deployment", name: "nextcloud", path: []string{"spec", "template", "spec", "containers", "0", "resources", "limits", "memory"},
+			want: [3]any{"768Mi", "1Gi", "2Gi"},
+		},
+		"Host": {
+			why:  "host names come from a variable",
+			kind: "Ingress", name: "whoami", path: []string{"spec", "rules", "0", "host"},
+			want: [3]any{"whoami.platform.localhost", "whoami.platform-dev.example.org", "whoami.platform.example.org"},
+		},
+		"GatewayService": {
+			why:  "how the world gets in is a matter of the distribution",
+			kind: "Service", name: "gateway", path: []string{"spec", "type"}, want: [3]any{"NodePort", "LoadBalancer", "LoadBalancer"},
+		},
+		"Policy": {
+			why:  "a policy warns before production and denies there",
+			kind: "ValidatingAdmissionPolicyBinding", name: "platform-images-have-a-tag", path: []string{"spec", "validationActions", "0"},
+			want: [3]any{"Warn", "Warn", "Deny"},
+		},
+		"RetentionInline": {
+			why:  "inline defaults fill in what no ConfigMap sets, and ConfigMaps win over them",
+			kind: "ConfigMap", name: "nextcloud", path: []string{"data", "PHP_UPLOAD_LIMIT"}, want: [3]any{"512M", "2G", "16G"},
+		},
+	}
+	envs := [3]environment{}
+	for i, name := range environments {
+		envs[i] = renderEnvironment(t, platformOnDisk(t), name)
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			for i, env := range envs {
+				if diff := cmp.Diff(c.want[i], field(env.find(t, c.kind, c.name), c.path...)); diff != "" {
+					t.Errorf("%s: %s (-want +got):\n%s", environments[i], c.why, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestComponents checks where the components are used.
+func TestComponents(t *testing.T) {
+	cases := map[string]struct {
+		kind, name string
+		want       [3]bool // local, dev, prod
+	}{
+		"HighAvailability":  {kind: "PodDisruptionBudget", name: "replicated", want: [3]bool{false, false, true}},
+		"RestrictedNetwork": {kind: "NetworkPolicy", name: "deny-by-default", want: [3]bool{false, true, true}},
+		"Monitoring":        {kind: "StatefulSet", name: "prometheus", want: [3]bool{false, true, true}},
+		"Playground":        {kind: "Namespace", name: "playground", want: [3]bool{true, true, false}},
+	}
+	for i, name := range environments {
+		env := renderEnvironment(t, platformOnDisk(t), name)
+		for component, c := range cases {
+			if got := env.has(c.kind, c.name); got != c.want[i] {
+				t.Errorf("%s in %s: %s %s is there: %t, want %t", component, name, c.kind, c.name, got, c.want[i])
+			}
+		}
+	}
+}
+
+// TestAddingAnApp does what the README tells a developer to do: add a folder, and nothing else.
+func TestAddingAnApp(t *testing.T) {
+	const app = `apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: hello
+  namespace: playground
+data:
+  where: ${cluster_name}
+`
+	disk := platformOnDisk(t)
+	before := len(renderEnvironment(t, disk, "local").all())
+	disk = platformOnDisk(t)
+	if err := disk.WriteFile("/clusters/local/apps/hello/hello.yaml", []byte(app)); err != nil {
+		t.Fatal(err)
+	}
+	env := renderEnvironment(t, disk, "local")
+	if got, want := len(env.all()), before+1; got != want {
+		t.Errorf("%d objects with the new folder, want %d", got, want)
+	}
+	if got := field(env.find(t, "ConfigMap", "hello"), "data", "where"); got != "local" {
+		t.Errorf("the variable in the new app is %q, want the cluster's name", got)
+	}
+}
