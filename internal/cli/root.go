@@ -51,6 +51,7 @@ func newRootCommand(std Streams) *cobra.Command {
 	target.register(root)
 	root.AddCommand(
 		newGetCommand(std, target),
+		newTreeCommand(std, target),
 		newEventsCommand(std, target),
 		newReconcileCommand(std, target),
 		newSuspendCommand(std, target),
