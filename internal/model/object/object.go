@@ -52,20 +52,19 @@ func (o Object) Decode() (*unstructured.Unstructured, error) {
 // Keys that objects carry to steer their delivery (flux-contract 2.5). Values are compared without
 // regard to case, except where noted.
 const (
-	ownerDomain       = "kustomize.toolkit.fluxcd.io/"
-	LabelOwnerName    = ownerDomain + "name"
-	LabelOwnerNS      = ownerDomain + "namespace"
-	KeyReconcile      = ownerDomain + "reconcile"  // disabled: neither applied nor pruned
-	KeySSA            = ownerDomain + "ssa"        // Override, Merge, IfNotPresent, Ignore
-	KeyForce          = ownerDomain + "force"      // enabled: recreate on an immutable field
-	KeyPrune          = ownerDomain + "prune"      // disabled: never deleted
-	KeySubstitute     = ownerDomain + "substitute" // disabled (exact case): variables stay as they are
-	valueDisabled     = "disabled"
-	valueEnabled      = "enabled"
-	modeMerge         = "merge"
-	modeIfNotPresent  = "ifnotpresent"
-	modeIgnore        = "ignore"
-	lastAppliedConfig = "kubectl.kubernetes.io/last-applied-configuration"
+	ownerDomain      = "kustomize.toolkit.fluxcd.io/"
+	LabelOwnerName   = ownerDomain + "name"
+	LabelOwnerNS     = ownerDomain + "namespace"
+	KeyReconcile     = ownerDomain + "reconcile"  // disabled: neither applied nor pruned
+	KeySSA           = ownerDomain + "ssa"        // Override, Merge, IfNotPresent, Ignore
+	KeyForce         = ownerDomain + "force"      // enabled: recreate on an immutable field
+	KeyPrune         = ownerDomain + "prune"      // disabled: never deleted
+	KeySubstitute    = ownerDomain + "substitute" // disabled (exact case): variables stay as they are
+	valueDisabled    = "disabled"
+	valueEnabled     = "enabled"
+	modeMerge        = "merge"
+	modeIfNotPresent = "ifnotpresent"
+	modeIgnore       = "ignore"
 )
 
 // Rules are what an object's labels and annotations ask of its delivery.
@@ -76,7 +75,7 @@ type Rules struct {
 	Ignore            bool // neither apply nor prune
 	Force             bool // delete and create again when a field is immutable
 	PruneDisabled     bool // never delete
-	KubectlApplied    bool // carries kubectl's last-applied-configuration
+	Expires           bool // a Job that the cluster removes when it is done: its absence is no drift
 }
 
 // RulesOf reads the rules of a desired or a live object. Annotations win over labels.
@@ -89,7 +88,7 @@ func RulesOf(u *unstructured.Unstructured) Rules {
 		return strings.ToLower(labels[key])
 	}
 	mode := get(KeySSA)
-	_, kubectl := annotations[lastAppliedConfig]
+	_, expires, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "ttlSecondsAfterFinished")
 	return Rules{
 		ReconcileDisabled: get(KeyReconcile) == valueDisabled,
 		Merge:             mode == modeMerge,
@@ -97,7 +96,7 @@ func RulesOf(u *unstructured.Unstructured) Rules {
 		Ignore:            mode == modeIgnore,
 		Force:             get(KeyForce) == valueEnabled,
 		PruneDisabled:     get(KeyPrune) == valueDisabled,
-		KubectlApplied:    kubectl,
+		Expires:           expires && u.GetKind() == "Job",
 	}
 }
 

@@ -75,6 +75,9 @@ type Request struct {
 	View    view
 	Force   bool     // recreate objects whose immutable fields change
 	Ignore  []Ignore // fields that others may set
+	// Hold names objects, by Ref.Key, whose drift is not corrected this time: somebody keeps undoing
+	// the correction.
+	Hold map[object.Ref]bool
 	// Verify asks the server about every object, whatever the memory and the view say.
 	Verify bool
 	// Intend is called once before the first write, with every object that the set wants to exist,

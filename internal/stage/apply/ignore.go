@@ -114,6 +114,9 @@ func (r *run) yield(ctx context.Context, p *plan) error {
 	}
 	own := ownFields(live, r.options.Manager)
 	for _, path := range paths {
+		if _, asked := lookUp(wanted.Object, path); !asked {
+			continue
+		}
 		value, there := lookUp(live.Object, path)
 		if !there || !owns(own, live.Object, path) {
 			remove(wanted.Object, path)

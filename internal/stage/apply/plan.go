@@ -35,9 +35,15 @@ func (r *run) plan(wanted object.Object) plan {
 // settled tells whether the cluster is known to have what is wanted. An object that is on its way
 // out counts as settled: writing to it is futile, and its end will wake the unit.
 func (r *run) settled(p plan) bool {
-	if !p.live.Known || !p.live.Exists {
-		return false
-	}
 	digest, applied := r.Memory[p.wanted.Key()]
-	return applied && digest == p.wanted.Digest && (!p.live.Drifted || p.live.Deleting)
+	switch {
+	case !p.live.Known, !applied, digest != p.wanted.Digest:
+		return false
+	case r.Hold[p.wanted.Key()]:
+		return true
+	case !p.live.Exists:
+		return p.wanted.Rules.Expires
+	default:
+		return !p.live.Drifted || p.live.Deleting
+	}
 }

@@ -20,12 +20,17 @@ import (
 type Passed struct {
 	objects []object.Object
 	defines map[groupKind]bool
+	unknown bool
 }
 
 type groupKind struct{ group, kind string }
 
 // Objects returns the set, sorted for writing. The caller must not modify it.
 func (p Passed) Objects() []object.Object { return p.objects }
+
+// Complete tells whether the kinds of all objects were known; the judgement of a set that is not
+// complete may change when more kinds are served.
+func (p Passed) Complete() bool { return !p.unknown }
 
 // Defines tells whether the set itself brings the definition of ref's kind, so that the kind may
 // not be served yet.
@@ -51,6 +56,7 @@ func Run(ctx context.Context, served kinds, objects []object.Object) (Passed, er
 		if err != nil {
 			return Passed{}, fmt.Errorf("mapping %s: %w", wanted.Ref, err)
 		}
+		passed.unknown = passed.unknown || !known
 		if known && !namespaced {
 			wanted.Namespace = ""
 		}

@@ -1,0 +1,235 @@
+package kustomization
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/pipeline"
+)
+
+// reconciler visits a unit whenever something woke it. A visit never waits: it brings the unit as
+// far as it will go, writes the status if it changed, and returns.
+type reconciler struct {
+	Deps
+	Options
+	sites *sites
+	notes *notes
+	now   func() time.Time
+}
+
+// visit is one look at one unit.
+type visit struct {
+	*reconciler
+	attempt
+	unit    *kustomizev1.Kustomization // as it is in the cluster; its status is never changed in place
+	status  kustomizev1.KustomizationStatus
+	note    *note
+	started time.Time
+	// asked says that a person or program asked for this visit by annotation.
+	asked bool
+	// stood says that the attempt had succeeded before this visit.
+	stood bool
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var cached kustomizev1.Kustomization
+	if err := r.Client.Get(ctx, request.NamespacedName, &cached); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			r.forget(request.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	note := r.notes.of(request.NamespacedName)
+	unit := note.latest(&cached)
+	v := &visit{
+		reconciler: r, unit: unit, note: note, started: r.now(), status: *unit.Status.DeepCopy(),
+		attempt: attempt{generation: unit.Generation, timeout: unit.GetTimeout()},
+	}
+	if !unit.DeletionTimestamp.IsZero() {
+		return v.finalize(ctx)
+	}
+	if err := v.adopt(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	token, _ := meta.ReconcileAnnotationValue(unit.Annotations)
+	v.asked = token != "" && token != v.status.LastHandledReconcileAt
+	after := v.run(ctx)
+	if token != "" {
+		v.status.LastHandledReconcileAt = token
+	}
+	if err := v.save(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: after}, nil
+}
+
+// run does the work of a visit and returns when to come back without being woken; 0 is never.
+func (v *visit) run(ctx context.Context) time.Duration {
+	if v.unit.Spec.Suspend {
+		v.Line.Forget(ownerOf(v.unit), v.sites.siteOf(ownerOf(v.unit)))
+		return 0
+	}
+	job, err := v.prepare(ctx)
+	if err != nil {
+		return v.refuse(ctx, err)
+	}
+	v.stood = v.attempt.stands(&v.status)
+	outcome := v.Line.Advance(ctx, job)
+	return v.settle(outcome)
+}
+
+// prepare gathers what the line needs, in the order of Flux's own checks (flux-contract 2.3).
+func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
+	v.Follower.Keep(ownerOf(v.unit).String(), configRefs(v.unit))
+	job, err := jobOf(v.unit)
+	if err != nil {
+		return job, err
+	}
+	artifact, err := v.artifact(ctx, v.unit)
+	if err != nil {
+		return job, err
+	}
+	v.revision, v.origin = artifact.Revision, originRevision(artifact)
+	if err := v.dependencies(ctx, v.unit, artifact); err != nil {
+		return job, err
+	}
+	v.note.behind = time.Time{}
+	if job.Render.Tree, err = v.Trees.Open(ctx, artifact); err != nil {
+		return job, fault.Because(meta.ArtifactFailedReason, err)
+	}
+	if job.Render.Variables, err = v.variables(ctx, v.unit); err != nil {
+		return job, err
+	}
+	if job.Site, err = v.site(ctx, v.unit); err != nil {
+		return job, err
+	}
+	job.Inventory = inventoryOf(&v.status)
+	job.Save = v.intend
+	job.Restart = v.asked
+	job.Verify = v.asked || !v.note.verify.IsZero() && !v.now().Before(v.note.verify)
+	if job.Verify || v.note.verify.IsZero() {
+		v.note.verify = v.now().Add(spread(v.unit.Spec.Interval.Duration, v.IntervalJitter))
+	}
+	return job, nil
+}
+
+// refuse ends a visit that did not get as far as the line.
+func (v *visit) refuse(ctx context.Context, err error) time.Duration {
+	var old *behind
+	if errors.As(err, &old) && !v.asked && v.within(behindGrace) {
+		return behindGrace
+	}
+	if ctx.Err() != nil {
+		return 0
+	}
+	kind := fault.KindOf(err)
+	v.failed(&v.status, fault.ReasonOf(err, meta.ReconciliationFailedReason), err.Error(), kind == fault.Stalled)
+	v.tellFailure(err, kind)
+	switch kind {
+	case fault.Stalled:
+		return 0
+	case fault.Waiting:
+		return v.unit.Spec.Interval.Duration
+	default:
+		return v.note.retry(v.unit.GetRetryInterval())
+	}
+}
+
+// behindGrace is how long a dependency may be on an older revision before the status says so.
+const behindGrace = time.Second
+
+// within tells whether less than grace has passed since the first call in a row.
+func (v *visit) within(grace time.Duration) bool {
+	if v.note.behind.IsZero() {
+		v.note.behind = v.now()
+	}
+	return v.now().Sub(v.note.behind) < grace
+}
+
+// settle turns the outcome of a pass into status and events.
+func (v *visit) settle(out pipeline.Outcome) time.Duration {
+	v.status.Inventory = inventoryTo(out.Inventory)
+	v.tellChanges(out)
+	took := v.now().Sub(v.started)
+	switch out.Phase {
+	case pipeline.Failed:
+		return v.settleFailure(out, took)
+	case pipeline.Parked:
+		if !v.stood {
+			v.progressing(&v.status, out.Checked)
+		}
+		return soonest(out.After, v.due())
+	default:
+		changed := len(out.Changes.Made()) + len(out.Pruned.Made())
+		fresh := !v.stood || v.asked || changed > 0
+		wasHealthy := apimeta.IsStatusConditionTrue(v.status.Conditions, meta.HealthyCondition)
+		v.succeeded(&v.status, out.Checked, out.Waited)
+		if fresh {
+			v.remember(&v.status, out.Fingerprint, meta.ReconciliationSucceededReason, v.now(), took+out.Waited)
+			v.tellSuccess(out, took+out.Waited, changed > 0, wasHealthy)
+		}
+		v.note.failures = 0
+		return soonest(out.After, v.due())
+	}
+}
+
+// settleFailure records a failed pass. An unhealthy unit is woken by the health of its objects, and
+// tried again at its retry interval for the rest.
+func (v *visit) settleFailure(out pipeline.Outcome, took time.Duration) time.Duration {
+	reason := fault.ReasonOf(out.Err, meta.ReconciliationFailedReason)
+	kind := fault.KindOf(out.Err)
+	if changedCondition(&v.status, reason, out.Err.Error()) && recorded[reason] {
+		v.remember(&v.status, out.Fingerprint, reason, v.now(), took)
+	}
+	v.failed(&v.status, reason, out.Err.Error(), kind == fault.Stalled)
+	v.tellFailure(out.Err, kind)
+	switch {
+	case kind == fault.Stalled:
+		return 0
+	case reason == meta.HealthCheckFailedReason:
+		return soonest(v.unit.GetRetryInterval(), v.due())
+	default:
+		return soonest(v.note.retry(v.unit.GetRetryInterval()), v.due())
+	}
+}
+
+// recorded are the reasons that get into the history: failures from the apply step on (2.2).
+var recorded = map[string]bool{
+	meta.ReconciliationFailedReason: true, meta.PruneFailedReason: true, meta.HealthCheckFailedReason: true,
+}
+
+// due returns the time until the next verification.
+func (v *visit) due() time.Duration { return max(v.note.verify.Sub(v.now()), time.Second) }
+
+// soonest returns the shorter of two waits, where 0 is none.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// changedCondition tells whether a failure is news.
+func changedCondition(status *kustomizev1.KustomizationStatus, reason, message string) bool {
+	ready := apimeta.FindStatusCondition(status.Conditions, meta.ReadyCondition)
+	return ready == nil || ready.Reason != reason || ready.Message != message
+}
+
+// forget drops everything about a unit that is gone.
+func (r *reconciler) forget(name types.NamespacedName) {
+	owner := ownerOf(&kustomizev1.Kustomization{ObjectMeta: nameMeta(name)})
+	r.notes.forget(name)
+	r.Follower.Keep(owner.String(), nil)
+	r.Line.Forget(owner, r.sites.siteOf(owner))
+	r.sites.leave(owner)
+}

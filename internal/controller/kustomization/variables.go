@@ -1,0 +1,109 @@
+package kustomization
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/render"
+)
+
+// variableName is what a variable may be called (flux-contract 2.7).
+var variableName = regexp.MustCompile(`^[_[:alpha:]][_[:alpha:][:digit:]]*$`)
+
+// variables gathers the values for substitution: from ConfigMaps and Secrets in order, later ones
+// winning, and then from the unit itself. The objects are followed by watches, so nothing is read
+// twice and a change of any of them wakes the unit.
+func (r *reconciler) variables(ctx context.Context, u *kustomizev1.Kustomization) (render.Variables, error) {
+	if u.Spec.PostBuild == nil {
+		return render.Variables{}, nil
+	}
+	variables := render.Variables{
+		Enabled: true,
+		Always:  u.GetSubstituteStrategy() == kustomizev1.SubstituteStrategyAlways,
+		Lenient: r.LenientSubstitutions,
+		Values:  map[string]string{}, Secret: map[string]bool{},
+	}
+	for _, reference := range u.Spec.PostBuild.SubstituteFrom {
+		ref := configRef(u.Namespace, reference.Kind, reference.Name)
+		held, err := r.Follower.Get(ctx, ref)
+		if err != nil {
+			return render.Variables{}, fault.Because(meta.BuildFailedReason, fmt.Errorf("substitute from '%s/%s': %w", reference.Kind, reference.Name, err))
+		}
+		if held == nil {
+			if reference.Optional {
+				continue
+			}
+			return render.Variables{}, fault.Wait(meta.BuildFailedReason, 0, fmt.Errorf(
+				"substitute from '%s/%s' error: %s \"%s\" not found in namespace %s; create it, or mark the reference as optional",
+				reference.Kind, reference.Name, strings.ToLower(reference.Kind)+"s", reference.Name, u.Namespace))
+		}
+		if err := take(&variables, held, reference.Kind == "Secret"); err != nil {
+			return render.Variables{}, fault.Because(meta.BuildFailedReason, fmt.Errorf("substitute from '%s/%s': %w", reference.Kind, reference.Name, err))
+		}
+	}
+	for name, value := range u.Spec.PostBuild.Substitute {
+		if !variableName.MatchString(name) {
+			return render.Variables{}, fault.Because(meta.BuildFailedReason, fmt.Errorf("postBuild.substitute: '%s' is not a variable name, it must match '%s'", name, variableName))
+		}
+		variables.Values[name] = strings.ReplaceAll(value, "\n", "")
+		delete(variables.Secret, name)
+	}
+	return variables, nil
+}
+
+// take adds the values of a ConfigMap or Secret. No value ever gets into an error.
+func take(variables *render.Variables, held *unstructured.Unstructured, secret bool) error {
+	data, _, err := unstructured.NestedStringMap(held.Object, "data")
+	if err != nil {
+		return errors.New("its data is not a map of strings")
+	}
+	for name, value := range data {
+		if !variableName.MatchString(name) {
+			return fmt.Errorf("its key '%s' is not a variable name, it must match '%s'", name, variableName)
+		}
+		if secret {
+			plain, err := base64.StdEncoding.DecodeString(value)
+			if err != nil {
+				return fmt.Errorf("its key '%s' is not valid base64", name)
+			}
+			value = string(plain)
+		}
+		variables.Values[name] = strings.ReplaceAll(value, "\n", "")
+		variables.Secret[name] = secret
+	}
+	return nil
+}
+
+// configRef refers to a ConfigMap or a Secret.
+func configRef(namespace, kind, name string) object.Ref {
+	return object.Ref{Version: "v1", Kind: kind, Namespace: namespace, Name: name}
+}
+
+// configRefs returns the ConfigMaps and Secrets that a unit reads.
+func configRefs(u *kustomizev1.Kustomization) []object.Ref {
+	var refs []object.Ref
+	if u.Spec.PostBuild != nil {
+		for _, reference := range u.Spec.PostBuild.SubstituteFrom {
+			refs = append(refs, configRef(u.Namespace, reference.Kind, reference.Name))
+		}
+	}
+	if config := u.Spec.KubeConfig; config != nil {
+		if config.SecretRef != nil {
+			refs = append(refs, configRef(u.Namespace, "Secret", config.SecretRef.Name))
+		}
+		if config.ConfigMapRef != nil {
+			refs = append(refs, configRef(u.Namespace, "ConfigMap", config.ConfigMapRef.Name))
+		}
+	}
+	return refs
+}

@@ -1,0 +1,98 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/apply"
+	"holdfast.dev/holdfast/internal/stage/observe"
+	"holdfast.dev/holdfast/internal/stage/render"
+)
+
+// Site is a cluster that units are delivered to, under the identity that may write there.
+type Site struct {
+	Cluster  *kube.Cluster
+	Observer *observe.Observer
+}
+
+// Job asks for a unit to be brought to what it wants.
+type Job struct {
+	Unit object.Owner
+	// Self is the unit's own custom resource, so that a unit never waits for itself.
+	Self   object.Ref
+	Render render.Input
+	Site   Site
+
+	Prune  bool
+	Force  bool
+	Ignore []apply.Ignore
+
+	// Wait asks for the health of everything applied; otherwise Checks names what must be healthy.
+	Wait   bool
+	Checks []object.Ref
+	Health []observe.HealthExpr
+	// Timeout bounds the wait for health.
+	Timeout time.Duration
+	// Interval bounds how long the correction of a contested object is put off.
+	Interval time.Duration
+
+	// Inventory names what the unit owns so far, as it was last saved.
+	Inventory []object.Ref
+	// Save stores an inventory before objects that it names come to exist.
+	Save func(ctx context.Context, inventory []object.Ref) error
+	// Verify asks the server about every object instead of trusting watches.
+	Verify bool
+	// Restart begins the wait for health anew, even where it ran out before.
+	Restart bool
+}
+
+// Phase says how a pass ended.
+type Phase int
+
+const (
+	// Done means applied, and healthy where that was asked for.
+	Done Phase = iota
+	// Parked means that the unit waits for an event or for Outcome.After.
+	Parked
+	// Failed means that Outcome.Err says why.
+	Failed
+)
+
+// Outcome is what one pass did. Everything in it is true even when the pass failed.
+type Outcome struct {
+	Phase Phase
+	Err   error // set when Failed; its fault reason is the condition reason
+	// Message says what a parked unit waits for.
+	Message string
+	// After is the time to call Advance again without an event; 0 means none is needed.
+	After time.Duration
+
+	// Fingerprint identifies what was rendered, "" when rendering failed.
+	Fingerprint string
+	// Inventory names what the unit owns now.
+	Inventory []object.Ref
+	// Changes and Pruned are what was done to objects in this pass.
+	Changes, Pruned object.Changes
+	// Applied says that the whole set is in the cluster and stale objects are gone.
+	Applied bool
+	// Checked says that health was asked for; Healthy that all of it is given, since Waited.
+	Checked, Healthy bool
+	Waited           time.Duration
+	// Contested tells, one sentence each, which corrections are put off because somebody keeps
+	// undoing them.
+	Contested []string
+}
+
+// fail ends a pass.
+func (o Outcome) fail(err error) Outcome {
+	o.Phase, o.Err = Failed, err
+	return o
+}
+
+// park ends a pass for now.
+func (o Outcome) park(message string, after time.Duration) Outcome {
+	o.Phase, o.Message, o.After = Parked, message, after
+	return o
+}

@@ -1,0 +1,55 @@
+package pipeline
+
+import (
+	"sync"
+	"time"
+
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/apply"
+	"holdfast.dev/holdfast/internal/stage/check"
+)
+
+// unit is what the line remembers of a unit between passes. It is a cache: losing it, as a restart
+// does, costs one dry-run of each object and nothing else.
+type unit struct {
+	memory  apply.Memory
+	checked string // fingerprint that passed was made of, empty when it may change
+	passed  check.Passed
+	fights  fights
+	wait    wait
+	started bool // a pass has been made since the program started
+	looks   int  // passes put off until the watches are in sync
+}
+
+// wait is a wait for health: what for, and since when.
+type wait struct {
+	fingerprint string
+	since       time.Time
+}
+
+// units keeps one unit for each owner. A unit itself belongs to one pass at a time; its queue sees
+// to that.
+type units struct {
+	lock sync.Mutex
+	all  map[object.Owner]*unit
+}
+
+func (u *units) of(owner object.Owner) *unit {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	one, found := u.all[owner]
+	if !found {
+		one = &unit{memory: apply.Memory{}, fights: fights{}}
+		if u.all == nil {
+			u.all = map[object.Owner]*unit{}
+		}
+		u.all[owner] = one
+	}
+	return one
+}
+
+func (u *units) forget(owner object.Owner) {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	delete(u.all, owner)
+}
