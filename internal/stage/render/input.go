@@ -25,6 +25,10 @@ type Input struct {
 	BuildMetadata           []string
 
 	Variables Variables
+
+	// KeepEncrypted lets objects pass that still carry SOPS data. It is for showing what a
+	// repository delivers where the keys are not at hand; what it yields must not be applied.
+	KeepEncrypted bool
 }
 
 // Patch is a strategic merge or JSON 6902 patch with an optional target.

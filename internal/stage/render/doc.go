@@ -1,0 +1,10 @@
+// Package render turns the files of a unit into the objects that the unit wants: kustomize build,
+// post-build substitution, owner labels, and the normal form in which objects are applied.
+//
+// In: a tree and the fields of a Kustomization. Out: objects in writing order with a fingerprint.
+// What a unit rendered last is kept, so that a tree in which nothing changed that the build read
+// costs no build, and one in which a file changed costs the build of that file.
+//
+// It never reaches a cluster, a disk, or a network, runs no process, and decrypts nothing: an object
+// that still carries SOPS data is an error.
+package render

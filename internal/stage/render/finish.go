@@ -1,0 +1,214 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/fluxcd/pkg/ssa/normalize"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/redact"
+	"holdfast.dev/holdfast/internal/stage/render/kustomize"
+	"holdfast.dev/holdfast/internal/stage/render/substitute"
+)
+
+// finisher turns built resources into objects: it substitutes variables, labels, and normalises. It
+// is immutable.
+type finisher struct {
+	input      Input
+	substitute bool
+	variables  substitute.Variables
+	secrets    []string // values that must not be seen, the longest first
+}
+
+func newFinisher(input Input) (*finisher, error) {
+	f := &finisher{input: input, substitute: input.Variables.Enabled && (len(input.Variables.Values) > 0 || input.Variables.Always)}
+	for name := range input.Variables.Secret {
+		value := input.Variables.Values[name]
+		for _, form := range []string{value, strings.ReplaceAll(value, "\n", "")} {
+			if form != "" {
+				f.secrets = append(f.secrets, form)
+			}
+		}
+	}
+	slices.SortFunc(f.secrets, func(a, b string) int { return len(b) - len(a) })
+	var err error
+	f.variables, err = substitute.New(input.Variables.Values, input.Variables.Lenient)
+	if err != nil && !f.substitute {
+		err = nil // nobody looks at them
+	}
+	return f, err
+}
+
+// polish identifies everything that finishing depends on beyond the built resource.
+func (f *finisher) polish() string {
+	return digestOf(Input{
+		Labels: f.input.Labels, Annotations: f.input.Annotations, Variables: f.input.Variables,
+	}) + f.input.Owner.String()
+}
+
+// all finishes resources. What was finished before with the same settings is taken over as it is.
+func (f *finisher) all(ctx context.Context, built []*kustomize.Built, known, next *outcome) ([]object.Object, error) {
+	next.polish = f.polish()
+	next.finished = make(map[*kustomize.Built][]object.Object, len(built))
+	var before map[*kustomize.Built][]object.Object
+	if known != nil && known.polish == next.polish {
+		before = known.finished
+	}
+	objects := make([]object.Object, 0, len(built))
+	for _, one := range built {
+		finished, done := before[one]
+		if !done {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			var err error
+			if finished, err = f.one(one); err != nil {
+				return nil, fmt.Errorf("%s: %w", described(one), err)
+			}
+		}
+		next.finished[one] = finished
+		objects = append(objects, finished...)
+	}
+	return objects, nil
+}
+
+func described(built *kustomize.Built) string {
+	text := "object " + built.Kind + "/" + built.Name
+	if built.Source != "" {
+		text += " in " + built.Source
+	}
+	return text
+}
+
+// one finishes a resource. A list yields its items, and what is no Kubernetes object yields nothing.
+func (f *finisher) one(built *kustomize.Built) ([]object.Object, error) {
+	decoded, err := f.decode(built)
+	if err != nil {
+		return nil, err
+	}
+	items := []*unstructured.Unstructured{decoded}
+	if decoded.IsList() {
+		items = items[:0]
+		err := decoded.EachListItem(func(item runtime.Object) error {
+			items = append(items, item.(*unstructured.Unstructured)) //nolint:forcetypeassert // EachListItem passes nothing else
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("expanding list: %w", err)
+		}
+	} else if !isObject(decoded) {
+		return nil, nil
+	}
+	objects := make([]object.Object, len(items))
+	for i, item := range items {
+		if err := f.dress(item); err != nil {
+			return nil, err
+		}
+		if objects[i], err = object.New(item, built.Source); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
+}
+
+func isObject(u *unstructured.Unstructured) bool {
+	configuration := strings.EqualFold(u.GetKind(), "kustomization") &&
+		strings.HasPrefix(u.GetAPIVersion(), "kustomize.config.k8s.io/")
+	return u.GetName() != "" && u.GetKind() != "" && u.GetAPIVersion() != "" && !configuration
+}
+
+// valueSubstituteOff keeps variables as they are. Unlike other values it is compared exactly.
+const valueSubstituteOff = "disabled"
+
+func (f *finisher) decode(built *kustomize.Built) (*unstructured.Unstructured, error) {
+	text, substituted := built.YAML, false
+	off := built.Labels[object.KeySubstitute] == valueSubstituteOff || built.Annotations[object.KeySubstitute] == valueSubstituteOff
+	if f.substitute && !off && substitute.Concerns(text) {
+		replaced, err := f.variables.In(string(text))
+		if err != nil {
+			return nil, err
+		}
+		text, substituted = []byte(replaced), true
+	}
+	raw, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, unreadable(err, substituted)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(raw); err != nil {
+		return nil, unreadable(err, substituted)
+	}
+	return u, nil
+}
+
+var lineNumber = regexp.MustCompile(`line \d+`)
+
+// unreadable describes text that is no object. Where values were put into the text, the parser's
+// own words could quote them.
+func unreadable(err error, substituted bool) error {
+	if !substituted {
+		return fmt.Errorf("reading built object: %w", err)
+	}
+	where := lineNumber.FindString(err.Error())
+	if where == "" {
+		where = "the whole"
+	}
+	return errors.New("after substitution the object is not valid YAML any more (" + where + " of it): a value may need quotes")
+}
+
+// dress gives an object its labels and its normal form, in Flux's order.
+func (f *finisher) dress(u *unstructured.Unstructured) error {
+	setLabels(u, map[string]string{object.LabelOwnerName: f.input.Owner.Name, object.LabelOwnerNS: f.input.Owner.Namespace})
+	if err := normalize.UnstructuredList([]*unstructured.Unstructured{u}); err != nil {
+		return fmt.Errorf("normalising: %w", err)
+	}
+	if len(f.input.Labels) > 0 {
+		labels := maps.Clone(f.input.Labels)
+		delete(labels, object.LabelOwnerName)
+		delete(labels, object.LabelOwnerNS)
+		setLabels(u, labels)
+	}
+	if len(f.input.Annotations) > 0 {
+		annotations := u.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		maps.Copy(annotations, f.input.Annotations)
+		u.SetAnnotations(annotations)
+	}
+	if f.input.KeepEncrypted {
+		return nil
+	}
+	return refuseEncrypted(u)
+}
+
+func setLabels(u *unstructured.Unstructured, set map[string]string) {
+	labels := u.GetLabels()
+	if labels == nil {
+		labels = make(map[string]string, len(set))
+	}
+	maps.Copy(labels, set)
+	u.SetLabels(labels)
+}
+
+// mask takes the values of secret variables out of an error's text. The chain stays as it is where
+// there is nothing to hide.
+func (f *finisher) mask(err error) error {
+	text := err.Error()
+	for _, secret := range f.secrets {
+		text = strings.ReplaceAll(text, secret, redact.Placeholder)
+	}
+	if text == err.Error() {
+		return err
+	}
+	return errors.New(text)
+}

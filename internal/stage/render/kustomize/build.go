@@ -1,0 +1,235 @@
+package kustomize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/resource"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
+	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/model/tree"
+)
+
+// Built is one resource as kustomize left it. It is immutable, and a later build that has the same
+// resource gives the same pointer.
+type Built struct {
+	YAML   []byte
+	Source string // file that it came from, where that is known
+	// Labels and Annotations are those of the resource. The caller must not modify them.
+	Labels, Annotations map[string]string
+	// Kind and Name are the resource's, for messages.
+	Kind, Name string
+}
+
+// ErrNoPath says that the directory to build is not in the tree.
+var ErrNoPath = errors.New("path not found")
+
+// Builder builds. It is safe for concurrent use.
+type Builder struct {
+	limits  Limits
+	library *library
+}
+
+// NewBuilder returns a Builder that keeps up to libraryBytes of what it learned about files.
+func NewBuilder(limits Limits, libraryBytes int64) *Builder {
+	return &Builder{limits: limits.withDefaults(), library: newLibrary(libraryBytes)}
+}
+
+// Result is what a build produced, and what the next build of the same unit can go on from.
+type Result struct {
+	Objects  []*Built
+	Trace    *Trace
+	Progress *Progress
+}
+
+// Full builds a whole directory with one run of kustomize. The trace is returned with an error, too.
+func (b *Builder) Full(ctx context.Context, t tree.Tree, spec Spec) (Result, error) {
+	f := b.open(ctx, t)
+	objects, err := b.full(f, spec)
+	return Result{Objects: objects, Trace: f.trace}, err
+}
+
+// Build builds a directory.
+func (b *Builder) Build(ctx context.Context, t tree.Tree, spec Spec, known *Progress) (Result, error) {
+	return b.Full(ctx, t, spec)
+}
+
+// Progress is what a build can go on from.
+type Progress struct{}
+
+// Bytes is about how much memory it takes.
+func (p *Progress) Bytes() int64 { return 0 }
+
+func (b *Builder) open(ctx context.Context, t tree.Tree) *files {
+	return &files{
+		ctx: ctx, tree: t, index: t.Index(), overlay: map[string][]byte{},
+		trace: newTrace(), limits: b.limits, read: &atomic.Int64{},
+	}
+}
+
+func (b *Builder) full(f *files, spec Spec) ([]*Built, error) {
+	start, err := b.enter(f, spec)
+	if err != nil {
+		return nil, err
+	}
+	if start.generated {
+		if err := b.checkManifests(f, start); err != nil {
+			return nil, err
+		}
+	}
+	if f.overlay[start.file], err = yaml.Marshal(start.kust); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", start.file, err)
+	}
+	resources, err := run(f, tree.Clean(spec.Path))
+	if err != nil {
+		return nil, err
+	}
+	if len(resources) > b.limits.Objects {
+		return nil, tooMany("build yields too many objects", b.limits.Objects)
+	}
+	built := make([]*Built, len(resources))
+	origins := b.origins(f)
+	for i, res := range resources {
+		if built[i], err = export(res); err != nil {
+			return nil, err
+		}
+		built[i].Source = origins.of(built[i])
+	}
+	return built, nil
+}
+
+// enter checks that the path exists and merges the kustomization to start from.
+func (b *Builder) enter(f *files, spec Spec) (entry, error) {
+	dir := tree.Clean(spec.Path)
+	if f.kind(dir) != kindDir {
+		return entry{}, fmt.Errorf("%w: %s", ErrNoPath, spec.Path)
+	}
+	return f.merged(spec, dir)
+}
+
+// checkManifests demands that every file of a generated kustomization holds Kubernetes objects, and
+// says which does not.
+func (b *Builder) checkManifests(f *files, start entry) error {
+	for _, name := range start.kust.Resources {
+		full := joinDir(start.file, name)
+		if f.kind(full) != kindFile {
+			continue
+		}
+		known, err := b.factsOf(f, full)
+		if err != nil {
+			return err
+		}
+		if known.err != nil {
+			return fmt.Errorf("%s: %w", full, known.err)
+		}
+	}
+	return nil
+}
+
+// factsOf returns the facts of a file. An error means that it could not be read; what is wrong with
+// its content is part of the facts.
+func (b *Builder) factsOf(f *files, name string) (*facts, error) {
+	hash := f.hash(name)
+	if known, found := b.library.get(hash); found {
+		return known, nil
+	}
+	if hash == absent {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	data, err := f.content(name)
+	if err != nil {
+		return nil, err
+	}
+	known := factsOf(data, b.limits)
+	b.library.put(hash, known)
+	return known, nil
+}
+
+// schemaGuard keeps builds that bring an OpenAPI schema of their own apart from all others, because
+// kustomize keeps the schema in a variable of the process. Builds without one, which are nearly
+// all, do not wait for each other.
+var schemaGuard sync.RWMutex
+
+var errOwnSchema = errors.New("kustomization has an openapi field")
+
+// run runs kustomize on a directory.
+func run(f *files, dir string) ([]*resource.Resource, error) {
+	resources, err := runShared(f, dir)
+	if !errors.Is(err, errOwnSchema) {
+		return resources, err
+	}
+	schemaGuard.Lock()
+	defer schemaGuard.Unlock()
+	openapi.ResetOpenAPI()
+	openapi.Schema()
+	defer openapi.Schema()
+	defer openapi.ResetOpenAPI()
+	f.ownSchema = true
+	return krustyRun(f, dir)
+}
+
+func runShared(f *files, dir string) ([]*resource.Resource, error) {
+	schemaGuard.RLock()
+	defer schemaGuard.RUnlock()
+	openapi.Schema() // parsed here once, so that no build parses it while another one reads it
+	resources, err := krustyRun(f, dir)
+	if f.wantsSchema {
+		f.wantsSchema, f.refused = false, nil
+		return nil, errOwnSchema
+	}
+	return resources, err
+}
+
+// krustyRun calls kustomize. Some invalid objects make it panic.
+func krustyRun(f *files, dir string) (resources []*resource.Resource, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			resources, err = nil, fmt.Errorf("kustomize panicked: %v", cause)
+		}
+	}()
+	built, err := krusty.MakeKustomizer(&krusty.Options{
+		Reorder:          krusty.ReorderOptionNone,
+		LoadRestrictions: types.LoadRestrictionsNone, // the tree is the restriction
+		PluginConfig:     types.DisabledPluginConfig(),
+	}).Run(f, outside(dir))
+	if ctxErr := f.ctx.Err(); ctxErr != nil {
+		return nil, ctxErr
+	}
+	if f.refused != nil {
+		return nil, f.refused
+	}
+	if err != nil {
+		return nil, errors.New(legible(err.Error()))
+	}
+	return resourcesOf(built), nil
+}
+
+func resourcesOf(built resmap.ResMap) []*resource.Resource {
+	if built == nil {
+		return nil
+	}
+	return built.Resources()
+}
+
+// export turns a resource into text, as Flux does before it substitutes.
+func export(res *resource.Resource) (*Built, error) {
+	if res.GetName() == "" || res.GetKind() == "" || res.GetApiVersion() == "" {
+		return nil, fmt.Errorf("object %s has no apiVersion, kind or metadata.name", res.CurId())
+	}
+	text, err := res.AsYAML()
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", res.CurId(), err)
+	}
+	return &Built{
+		YAML: text, Labels: res.GetLabels(), Annotations: res.GetAnnotations(),
+		Kind: res.GetKind(), Name: res.GetName(),
+	}, nil
+}

@@ -1,0 +1,50 @@
+package kustomize
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// origins finds the file that an object came from, for messages, by the identities that the files
+// of a build declare. Builds rename objects, so what it finds is the best guess, or nothing.
+type origins map[string][]declared // by kind
+
+type declared struct{ name, namespace, file string }
+
+// origins reads the facts of all files that are resources of a build.
+func (b *Builder) origins(f *files) origins {
+	found := origins{}
+	slices.Sort(f.listed)
+	for _, name := range slices.Compact(f.listed) {
+		known, err := b.factsOf(f, name)
+		if err != nil {
+			continue
+		}
+		for _, object := range known.objects {
+			found[object.kind] = append(found[object.kind], declared{object.name, object.namespace, name})
+		}
+	}
+	return found
+}
+
+// of returns the file that declares the object, or whose name for it the build extended.
+func (o origins) of(built *Built) string {
+	best, length, sure := "", 0, false
+	for _, candidate := range o[built.Kind] {
+		switch {
+		case candidate.name == built.Name && !sure:
+			best, length, sure = candidate.file, len(candidate.name), true
+		case candidate.name == built.Name && best != candidate.file:
+			return "" // one name in several namespaces
+		case !sure && len(candidate.name) > length && strings.Contains(built.Name, candidate.name):
+			best, length = candidate.file, len(candidate.name)
+		}
+	}
+	return best
+}
+
+// joinDir resolves a path of a kustomization file.
+func joinDir(kustomizationFile, name string) string {
+	return path.Join(path.Dir(kustomizationFile), name)
+}
