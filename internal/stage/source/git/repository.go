@@ -1,0 +1,284 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"holdfast.dev/holdfast/internal/stage/source/git/pack"
+	"holdfast.dev/holdfast/internal/stage/source/git/wire"
+)
+
+// repository is the cache of one remote. Its folder holds generations: bare repositories of which
+// the one with the highest number counts. A damaged or overgrown one is replaced by a new one, and
+// removed when the last reader has left it.
+type repository struct {
+	dir    string
+	client *wire.Client
+	users  int           // guarded by the cache's lock
+	turn   chan struct{} // holds one token; who has it talks to the remote
+
+	mu      sync.Mutex
+	current *generation
+	loaded  bool
+	last    int // highest number so far
+	leases  int
+
+	// The last list of references, for those who asked before it was made.
+	arrivals int
+	listedAt int
+	listed   *wire.Advertisement
+}
+
+// generation is one bare repository.
+type generation struct {
+	dir       string
+	tips      tips
+	store     *pack.Store // nil while nobody reads
+	leases    int
+	condemned bool
+}
+
+func newRepository(dir string, client *wire.Client) *repository {
+	r := &repository{dir: dir, client: client, turn: make(chan struct{}, 1)}
+	r.turn <- struct{}{}
+	return r
+}
+
+// take waits for the turn to talk to the remote.
+func (r *repository) take(ctx context.Context) error {
+	select {
+	case <-r.turn:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for another fetch of the same repository: %w", context.Cause(ctx))
+	}
+}
+
+func (r *repository) give() { r.turn <- struct{}{} }
+
+// arrive notes that somebody wants to know the references as they are from now on.
+func (r *repository) arrive() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.arrivals++
+	return r.arrivals
+}
+
+// list returns the references as they were at some moment after arrival. Of many that wait for their
+// turn, only the first asks the remote; conversation is nil for the others. Only the holder of the
+// turn may call it.
+func (r *repository) list(ctx context.Context, arrival int) (*wire.Advertisement, *wire.Conversation, error) {
+	r.mu.Lock()
+	if r.listed != nil && r.listedAt >= arrival {
+		defer r.mu.Unlock()
+		return r.listed, nil, nil
+	}
+	asked := r.arrivals
+	r.listed = nil
+	r.mu.Unlock()
+	conversation, err := r.client.Open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listed, r.listedAt = conversation.Advertisement(), asked
+	if r.arrivals == asked { // nobody waits for it
+		r.listed = nil
+	}
+	return conversation.Advertisement(), conversation, nil
+}
+
+// lease is the right to read a generation until release.
+type lease struct {
+	repo       *repository
+	generation *generation
+	store      *pack.Store
+	once       sync.Once
+}
+
+// lease opens the current generation, or starts the first one.
+func (r *repository) lease() (*lease, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.load(); err != nil {
+		return nil, fmt.Errorf("opening the repository cache: %w", err)
+	}
+	g := r.current
+	if g.store == nil {
+		store, err := pack.Open(g.packs())
+		if err != nil {
+			r.condemn(g)
+			return nil, err
+		}
+		g.store = store
+	}
+	g.leases++
+	r.leases++
+	return &lease{repo: r, generation: g, store: g.store}, nil
+}
+
+func (r *repository) leased() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leases > 0
+}
+
+// release gives the lease back. Calling it twice does nothing.
+func (l *lease) release() error {
+	var err error
+	l.once.Do(func() {
+		l.repo.mu.Lock()
+		defer l.repo.mu.Unlock()
+		l.repo.leases--
+		l.generation.leases--
+		if l.generation.leases > 0 {
+			return
+		}
+		err = l.generation.store.Close()
+		l.generation.store = nil
+		if l.generation.condemned {
+			err = errors.Join(err, os.RemoveAll(l.generation.dir))
+		}
+	})
+	return err
+}
+
+// condemn makes sure that nobody gets a lease of a damaged generation again.
+func (l *lease) condemn() {
+	l.repo.mu.Lock()
+	defer l.repo.mu.Unlock()
+	l.repo.condemn(l.generation)
+}
+
+func (r *repository) condemn(g *generation) {
+	g.condemned = true
+	if r.current == g {
+		r.current = nil
+	}
+	if g.leases == 0 {
+		_ = os.RemoveAll(g.dir) // what stays is removed at the next start
+	}
+}
+
+// load finds the current generation on disk, removes what crashes left, and starts a new generation
+// where there is none.
+func (r *repository) load() error {
+	if r.current != nil {
+		return nil
+	}
+	if !r.loaded {
+		if err := r.scan(); err != nil {
+			return err
+		}
+		r.loaded = true
+	}
+	if r.current == nil {
+		r.last++
+		g, err := newGeneration(filepath.Join(r.dir, strconv.Itoa(r.last)))
+		r.current = g
+		return err
+	}
+	return nil
+}
+
+func (r *repository) scan() error {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	best := 0
+	for _, entry := range entries {
+		number, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		r.last = max(r.last, number)
+		if _, err := os.Stat(filepath.Join(r.dir, entry.Name(), tipsFile)); err == nil {
+			best = max(best, number)
+		}
+	}
+	for _, entry := range entries {
+		if entry.Name() != strconv.Itoa(best) {
+			if err := os.RemoveAll(filepath.Join(r.dir, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if best == 0 {
+		return nil
+	}
+	g := &generation{dir: filepath.Join(r.dir, strconv.Itoa(best))}
+	content, err := os.ReadFile(filepath.Join(g.dir, tipsFile))
+	if err != nil {
+		return err
+	}
+	if g.tips, err = decodeTips(content); err != nil { // damaged: start anew
+		return os.RemoveAll(g.dir)
+	}
+	r.current = g
+	return nil
+}
+
+// The files of a bare repository. The list of tips is written last: a generation without it is
+// unfinished.
+const (
+	tipsFile    = "packed-refs"
+	shallowFile = "shallow"
+)
+
+func newGeneration(dir string) (*generation, error) {
+	g := &generation{dir: dir}
+	if err := os.MkdirAll(g.packs(), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "refs"), 0o700); err != nil {
+		return nil, err
+	}
+	if err := pack.WriteFile(filepath.Join(dir, "HEAD"), []byte("ref: refs/heads/none\n")); err != nil {
+		return nil, err
+	}
+	config := "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
+	return g, pack.WriteFile(filepath.Join(dir, "config"), []byte(config))
+}
+
+func (g *generation) packs() string { return filepath.Join(g.dir, "objects", "pack") }
+
+// tips returns the commits that the generation holds.
+func (l *lease) tips() tips {
+	l.repo.mu.Lock()
+	defer l.repo.mu.Unlock()
+	return l.generation.tips
+}
+
+func (l *lease) has(commit plumbing.Hash) bool { return l.tips().has(commit) }
+
+// add notes that commits are here as a whole.
+func (l *lease) add(added ...tip) error {
+	l.repo.mu.Lock()
+	defer l.repo.mu.Unlock()
+	next := l.generation.tips
+	for _, tip := range added {
+		next = next.with(tip)
+	}
+	if err := next.save(l.generation.dir); err != nil {
+		return fmt.Errorf("writing to the repository cache: %w", err)
+	}
+	l.generation.tips = next
+	return nil
+}
+
+func (t tips) save(dir string) error {
+	if err := pack.WriteFile(filepath.Join(dir, shallowFile), t.shallows()); err != nil {
+		return err
+	}
+	return pack.WriteFile(filepath.Join(dir, tipsFile), t.encode())
+}
