@@ -111,7 +111,7 @@ func (s *Store) openVerified(digest string) (*os.File, error) {
 	if known && os.SameFile(before, info) && before.Size() == info.Size() && before.ModTime().Equal(info.ModTime()) {
 		return file, nil
 	}
-	if err := verify(file, digest); errors.Is(err, errDamaged) {
+	if err := verify(file, digest); errors.Is(err, ErrDamaged) {
 		return nil, errors.Join(s.discard(digest, err), file.Close())
 	} else if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -122,7 +122,8 @@ func (s *Store) openVerified(digest string) (*os.File, error) {
 	return file, nil
 }
 
-var errDamaged = errors.New("content does not match the digest")
+// ErrDamaged is in the error of a tree that was removed because its content was not what it should be.
+var ErrDamaged = errors.New("content does not match the digest")
 
 func verify(file io.ReaderAt, digest string) error {
 	sum := sha256.New()
@@ -130,7 +131,7 @@ func verify(file io.ReaderAt, digest string) error {
 		return err
 	}
 	if digest != "sha256:"+hex.EncodeToString(sum.Sum(nil)) {
-		return errDamaged
+		return ErrDamaged
 	}
 	return nil
 }
@@ -173,3 +174,19 @@ type absentError struct{ why error }
 func (e *absentError) Error() string        { return e.why.Error() }
 func (e *absentError) Unwrap() error        { return e.why }
 func (e *absentError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// Check tells whether a tree can be opened, at the price of a look at its file once it was verified.
+func (s *Store) Check(digest string) error {
+	own, held := s.touch(digest)
+	if own == "" {
+		return fmt.Errorf("checking tree %s: %w", digest, fs.ErrNotExist)
+	}
+	if held != nil {
+		return nil
+	}
+	file, err := s.openVerified(own)
+	if err != nil {
+		return fmt.Errorf("checking tree %s: %w", digest, err)
+	}
+	return file.Close()
+}

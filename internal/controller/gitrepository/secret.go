@@ -1,0 +1,159 @@
+package gitrepository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"golang.org/x/crypto/ssh"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/redact"
+	"holdfast.dev/holdfast/internal/stage/source/git"
+)
+
+// addSecrets reads the Secrets that the spec names and adds what is in them to the request.
+func (c *Controller) addSecrets(ctx context.Context, object *sourcev1.GitRepository, request *git.Request) error {
+	if ref := object.Spec.ProxySecretRef; ref != nil {
+		data, err := c.secret(ctx, object.Namespace, ref.Name)
+		if err != nil {
+			return fmt.Errorf("configuring proxy: %w", err)
+		}
+		if request.Proxy, err = proxyOf(data); err != nil {
+			return fmt.Errorf("configuring proxy: secret %s/%s: %w", object.Namespace, ref.Name, err)
+		}
+	}
+	var data map[string][]byte
+	source := "spec.url"
+	if ref := object.Spec.SecretRef; ref != nil {
+		var err error
+		if data, err = c.secret(ctx, object.Namespace, ref.Name); err != nil {
+			return fmt.Errorf("configuring authentication: %w", err)
+		}
+		source = fmt.Sprintf("secret %s/%s", object.Namespace, ref.Name)
+	}
+	if err := checkProvider(object, data); err != nil {
+		return fault.Because(sourcev1.InvalidProviderConfigurationReason, err)
+	}
+	var err error
+	if request.Auth, err = authOf(request.URL, request.Auth, data); err != nil {
+		return fmt.Errorf("configuring authentication: %s: %w", source, err)
+	}
+	return nil
+}
+
+// secret reads one Secret. It may be made or mended any time, so its absence is worth a retry.
+func (c *Controller) secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
+	var secret corev1.Secret
+	if err := c.Secrets.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret); err != nil {
+		return nil, fmt.Errorf("reading secret %s/%s: %w", namespace, name, err)
+	}
+	return secret.Data, nil
+}
+
+// checkProvider refuses credentials of a GitHub App: they must never be taken for a password.
+func checkProvider(object *sourcev1.GitRepository, data map[string][]byte) error {
+	switch {
+	case object.GetProvider() == sourcev1.GitProviderGitHub:
+		return fault.Stall(sourcev1.InvalidProviderConfigurationReason,
+			errors.New("credentials of a GitHub App are not available in this version: use a token in a secretRef and provider generic"))
+	case len(data["githubAppID"]) > 0:
+		return errors.New("the secret holds a GitHub App, but spec.provider is not github")
+	}
+	return nil
+}
+
+// authOf reads the keys that Flux knows. fromURL is what the address itself carries; the Secret wins.
+func authOf(address string, fromURL git.Auth, data map[string][]byte) (git.Auth, error) {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return git.Auth{}, errors.New("spec.url is not an address")
+	}
+	if parsed.Scheme == "ssh" {
+		return sshAuthOf(parsed, data)
+	}
+	auth := git.Auth{
+		CA:         firstOf(data, "ca.crt", "caFile"),
+		ClientCert: data["tls.crt"],
+		ClientKey:  data["tls.key"],
+	}
+	if token, found := data["bearerToken"]; found {
+		auth.BearerToken = redact.Text(token)
+	} else {
+		auth.Username, auth.Password = redact.Text(data["username"]), redact.Text(data["password"])
+	}
+	if auth.Username == "" {
+		auth.Username = fromURL.Username
+	}
+	if auth.Password == "" {
+		auth.Password = fromURL.Password
+	}
+	switch {
+	case auth.Username == "" && auth.Password != "":
+		return git.Auth{}, errors.New("key password requires key username")
+	case (len(auth.ClientCert) == 0) != (len(auth.ClientKey) == 0):
+		return git.Auth{}, errors.New("keys tls.crt and tls.key require each other")
+	}
+	return auth, nil
+}
+
+func sshAuthOf(address *url.URL, data map[string][]byte) (git.Auth, error) {
+	auth := git.Auth{
+		Username:         redact.Text(address.User.Username()),
+		Identity:         data["identity"],
+		IdentityPassword: redact.Text(data["password"]),
+		KnownHosts:       data["known_hosts"],
+	}
+	if auth.Username == "" {
+		auth.Username = "git"
+	}
+	switch {
+	case len(auth.Identity) == 0:
+		return git.Auth{}, errors.New("an ssh address requires key identity")
+	case len(auth.KnownHosts) == 0:
+		return git.Auth{}, errors.New("an ssh address requires key known_hosts")
+	case auth.IdentityPassword == "":
+		_, err := ssh.ParseRawPrivateKey(auth.Identity)
+		var locked *ssh.PassphraseMissingError
+		if errors.As(err, &locked) {
+			return git.Auth{}, errors.New("key identity is encrypted and requires key password")
+		}
+	}
+	return auth, nil
+}
+
+func proxyOf(data map[string][]byte) (git.Proxy, error) {
+	address := string(data["address"])
+	if address == "" {
+		return git.Proxy{}, errors.New("key address is missing")
+	}
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Host == "" {
+		return git.Proxy{}, errors.New("key address is not an address of the form scheme://host:port")
+	}
+	if !slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
+		return git.Proxy{}, fmt.Errorf("key address has the scheme %q, which is none of http, https, socks5", parsed.Scheme)
+	}
+	password, _ := parsed.User.Password()
+	proxy := git.Proxy{Username: redact.Text(parsed.User.Username()), Password: redact.Text(password)}
+	if username, found := data["username"]; found {
+		proxy.Username, proxy.Password = redact.Text(username), redact.Text(data["password"])
+	}
+	parsed.User = nil
+	proxy.URL = parsed.String()
+	return proxy, nil
+}
+
+func firstOf(data map[string][]byte, keys ...string) []byte {
+	for _, key := range keys {
+		if len(data[key]) > 0 {
+			return data[key]
+		}
+	}
+	return nil
+}
