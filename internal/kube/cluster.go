@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 )
 
@@ -30,6 +31,7 @@ type Cluster struct {
 	config  *rest.Config
 	rest    rest.Interface
 	dynamic dynamic.Interface
+	meta    metadata.Interface
 	mapper  *mapper       // shared by all identities of the cluster
 	slots   chan struct{} // shared by all identities of the cluster
 	as      Identity
@@ -76,6 +78,9 @@ func (c *Cluster) dial(config *rest.Config) error {
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return err
 	}
+	if c.meta, err = metadata.NewForConfigAndClient(config, client); err != nil {
+		return err
+	}
 	c.config = config
 	return nil
 }
@@ -96,6 +101,10 @@ func (c *Cluster) Config() *rest.Config { return c.config }
 // Dynamic returns a client for watches and lists, under this connection's identity. It is not
 // bound by the limit of requests in flight.
 func (c *Cluster) Dynamic() dynamic.Interface { return c.dynamic }
+
+// Metadata returns a client like Dynamic's, for watches that need no more than objects' metadata: the
+// content of Secrets, for example, then never leaves the server.
+func (c *Cluster) Metadata() metadata.Interface { return c.meta }
 
 // Identity is who requests are made as. The zero value is the connection's own identity.
 type Identity struct {

@@ -1,11 +1,12 @@
 package observe
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/object"
@@ -17,7 +18,7 @@ type Options struct {
 	// whether somebody changed what is ours.
 	Manager string
 	// Wake is called for each event, without locks held and from one goroutine only. It must not
-	// block. Events that are equal and not yet delivered are delivered once.
+	// block. Events that are equal and not yet delivered are delivered once. Nil drops them.
 	Wake func(Event)
 	// Log receives what happens to watches. The zero value discards it.
 	Log logr.Logger
@@ -27,142 +28,110 @@ type Options struct {
 	Linger time.Duration
 }
 
-// Cause says why a unit is woken.
-type Cause string
-
-// The causes.
-const (
-	// Drifted: somebody changed or took over fields that are ours.
-	Drifted Cause = "Drifted"
-	// Gone: an object that existed was deleted, or lost its owner label (then it exists, but nothing
-	// tells that it is ours). The end of a deletion of our own is told with this cause as well.
-	Gone Cause = "Gone"
-	// HealthChanged: the health status is another one, including the first one after NotFound.
-	HealthChanged Cause = "HealthChanged"
-	// RulesChanged: the live object's labels or annotations that steer its delivery are others.
-	RulesChanged Cause = "RulesChanged"
-	// OwnerChanged: the owner labels name another unit.
-	OwnerChanged Cause = "OwnerChanged"
-	// Synced: everything of a claim that was not known when the claim was made is known now. The
-	// event has no Ref. It comes once for a claim, and not at all when all was known at once.
-	Synced Cause = "Synced"
-)
-
-// Event wakes a unit.
-type Event struct {
-	Owner object.Owner
-	Ref   object.Ref
-	Cause Cause
-}
-
-// Claim is what a unit needs observed.
-type Claim struct {
-	Owner object.Owner
-	// Owned are the objects that the unit applied or will apply. They carry its owner labels.
-	Owned []object.Ref
-	// Others are objects whose state matters to the unit, whoever they belong to. Those that are
-	// among Owned, too, are passed over.
-	Others []object.Ref
-	// Health are rules by which this unit judges certain kinds, instead of the built-in ones.
-	Health []HealthExpr
-}
-
-// Status is a health status, in the words of kstatus.
-type Status string
-
-// The statuses.
-const (
-	Unknown     Status = "Unknown"
-	Current     Status = "Current"
-	InProgress  Status = "InProgress"
-	Failed      Status = "Failed"
-	Terminating Status = "Terminating"
-	NotFound    Status = "NotFound"
-)
-
-// Health is the verdict on an object.
-type Health struct {
-	Status  Status
-	Message string
-	Since   time.Time // since when the status is what it is, as far as we saw it
-}
-
-// State is what is known of an object.
-type State struct {
-	// Known tells whether the rest can be relied on: its watch was in sync once, or we wrote the
-	// object ourselves. Where it is false, the object may or may not exist.
-	Known bool
-	// Stale tells that the watch is broken at the moment: what is known may be old.
-	Stale bool
-	// Unserved tells that the server does not serve the kind at the moment.
-	Unserved bool
-	// Exists, with its owner label where the object is claimed as owned.
-	Exists   bool
-	Deleting bool
-	// Drifted tells that the fields we own are not those of our last write. It is false while we do
-	// not know what we wrote, for example after a restart.
-	Drifted bool
-	// Expired tells that the object is a finished Job which its time to live removed. Its Health
-	// remains what it was in the end.
-	Expired bool
-
-	UID             types.UID
-	ResourceVersion string
-	Generation      int64
-	Owner           object.Owner
-	HasOwner        bool
-	Rules           object.Rules
-	Health          Health
-}
+const defaultLinger = 2 * time.Minute
 
 // Observer watches the objects of one cluster for any number of units. It is safe for concurrent use.
 type Observer struct {
 	cluster *kube.Cluster
 	options Options
+	waker   *waker
+	hashers sync.Pool
+
+	ctx   context.Context //nolint:containedctx // the life of the watches, not of a request
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+	kick  chan struct{} // the tender has something to look at
+
+	lock        sync.RWMutex
+	kinds       map[schema.GroupKind]*kind
+	claims      map[object.Owner]*claim
+	feeds       map[*feed]struct{}
+	unread      map[*record]struct{} // to be read again
+	reading     bool
+	definitions *definitions
+	owners      map[object.Owner]object.Owner // each owner's strings once
+	events      uint64
+	rereads     uint64
 }
 
 // New makes an Observer, which sends no request before the first claim. Stop it when done.
 func New(cluster *kube.Cluster, options Options) *Observer {
-	return &Observer{cluster: cluster, options: options}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Linger == 0 {
+		options.Linger = defaultLinger
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	o := &Observer{
+		cluster: cluster,
+		options: options,
+		waker:   newWaker(options.Wake),
+		ctx:     ctx,
+		stop:    stop,
+		kick:    make(chan struct{}, 1),
+		kinds:   map[schema.GroupKind]*kind{},
+		claims:  map[object.Owner]*claim{},
+		feeds:   map[*feed]struct{}{},
+		unread:  map[*record]struct{}{},
+		owners:  map[object.Owner]object.Owner{},
+	}
+	o.hashers.New = func() any { return &hasher{} }
+	o.tasks.Go(o.tend)
+	o.tasks.Go(func() { o.waker.run(ctx) })
+	return o
 }
 
 // Stop ends all watches and waits until they have ended. No event is delivered after it returns.
-func (o *Observer) Stop() {}
-
-// Claim replaces what a unit needs observed and returns at once: watches for kinds that come into
-// use start in the background. An error means that a health expression is not valid; the former
-// claim then stays.
-func (o *Observer) Claim(claim Claim) error { return nil }
-
-// Release drops the claim of a unit.
-func (o *Observer) Release(owner object.Owner) {}
-
-// Saw takes in an object as the server returned it: in answer to a write of our own, or to a dry run
-// which proved that the live object is what we want. Its fields of ours are the expected ones from
-// then on. Never call it with the result of a dry run that would change something.
-func (o *Observer) Saw(u *unstructured.Unstructured) {}
-
-// Removed tells that we asked the server to delete the object and it agreed. The object may go on
-// existing until its finalizers have run; its end is told by an event.
-func (o *Observer) Removed(ref object.Ref, uid types.UID) {}
-
-// State returns what is known of an object, judged by the rules of the unit that it belongs to.
-func (o *Observer) State(ref object.Ref) State { return State{} }
-
-// StateFor returns what is known of an object, judged by the rules of a certain unit.
-func (o *Observer) StateFor(owner object.Owner, ref object.Ref) State { return State{} }
-
-// Stats are figures for metrics and tests.
-type Stats struct {
-	Watches int    // open or being opened
-	Broken  int    // of those, not connected at the moment
-	Claims  int    // units
-	Records int    // objects remembered
-	Bytes   int    // what the records take, roughly
-	Events  uint64 // objects received from watches so far
-	Wakes   uint64 // events delivered so far
-	Rereads uint64 // single reads because a judgement changed
+func (o *Observer) Stop() {
+	o.stop()
+	o.tasks.Wait()
 }
 
-// Stats returns the figures.
-func (o *Observer) Stats() Stats { return Stats{} }
+// hurry has the tender look at once.
+func (o *Observer) hurry() {
+	select {
+	case o.kick <- struct{}{}:
+	default:
+	}
+}
+
+// kindOf returns what is known of a kind, and begins to if need be.
+func (o *Observer) kindOf(gk schema.GroupKind) *kind {
+	k := o.kinds[gk]
+	if k == nil {
+		k = &kind{gk: gk, records: map[place]*record{}}
+		o.kinds[gk] = k
+	}
+	return k
+}
+
+func (k *kind) record(at place) *record {
+	r := k.records[at]
+	if r == nil {
+		r = &record{kind: k, at: at}
+		k.records[at] = r
+	}
+	return r
+}
+
+// tidy drops a record that nobody needs: the object is gone and no unit asks for it.
+func (o *Observer) tidy(r *record) {
+	if len(r.links) > 0 || r.feed != nil || r.exists && r.kind.feed != nil {
+		return
+	}
+	delete(r.kind.records, r.at)
+	delete(o.unread, r)
+	if len(r.kind.records) == 0 && r.kind.feed == nil {
+		delete(o.kinds, r.kind.gk)
+	}
+}
+
+// intern returns an owner whose strings are shared by all records of the owner's objects.
+func (o *Observer) intern(owner object.Owner) object.Owner {
+	if known, found := o.owners[owner]; found {
+		return known
+	}
+	o.owners[owner] = owner
+	return owner
+}

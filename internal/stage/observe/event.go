@@ -1,0 +1,139 @@
+package observe
+
+import (
+	"context"
+	"sync"
+
+	"holdfast.dev/holdfast/internal/model/object"
+)
+
+// Cause says why a unit is woken.
+type Cause string
+
+// The causes.
+const (
+	// Drifted: somebody changed or took over fields that are ours.
+	Drifted Cause = "Drifted"
+	// Gone: an object that existed was deleted, or lost its owner label (then it exists, but nothing
+	// tells that it is ours). The end of a deletion of our own is told with this cause as well.
+	Gone Cause = "Gone"
+	// HealthChanged: the health status is another one, including the first one after NotFound.
+	HealthChanged Cause = "HealthChanged"
+	// RulesChanged: the live object's labels or annotations that steer its delivery are others.
+	RulesChanged Cause = "RulesChanged"
+	// OwnerChanged: the owner labels name another unit.
+	OwnerChanged Cause = "OwnerChanged"
+	// Synced: everything of a claim that was not known when the claim was made is known now, or of a
+	// kind that is not served. The event has no Ref. It comes once for a claim, and not at all when
+	// all was known at once.
+	Synced Cause = "Synced"
+	// Served: a kind in the claim that the server did not serve is served now. The event's Ref has
+	// no name.
+	Served Cause = "Served"
+)
+
+// Event wakes a unit.
+type Event struct {
+	Owner object.Owner
+	Ref   object.Ref // in the API version of the unit's claim
+	Cause Cause
+}
+
+// waker delivers events in their order, each once however often it was posted before its turn came.
+type waker struct {
+	wake      func(Event)
+	signal    chan struct{}
+	lock      sync.Mutex
+	queue     []Event
+	queued    map[Event]struct{}
+	delivered uint64
+}
+
+func newWaker(wake func(Event)) *waker {
+	if wake == nil {
+		wake = func(Event) {}
+	}
+	return &waker{wake: wake, signal: make(chan struct{}, 1), queued: map[Event]struct{}{}}
+}
+
+func (w *waker) post(event Event) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	if _, found := w.queued[event]; found {
+		return
+	}
+	w.queued[event] = struct{}{}
+	w.queue = append(w.queue, event)
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (w *waker) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.signal:
+		}
+		for _, event := range w.take() {
+			if ctx.Err() != nil {
+				return
+			}
+			w.wake(event)
+		}
+	}
+}
+
+func (w *waker) take() []Event {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	events := w.queue
+	w.queue = nil
+	clear(w.queued)
+	w.delivered += uint64(len(events))
+	return events
+}
+
+func (w *waker) count() uint64 {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	return w.delivered
+}
+
+// tell wakes the units that a change of a record matters to. The unit that wrote the object itself
+// knows what its write did, and is woken for what others did only.
+func (o *Observer) tell(r *record, was facts, from origin) {
+	is := r.facts()
+	for _, link := range r.links {
+		self := from == wrote && r.hasOwner && link.claim.owner == r.owner
+		post := func(cause Cause) {
+			o.waker.post(Event{Owner: link.claim.owner, Ref: r.ref(link.version), Cause: cause})
+		}
+		if was.exists && !is.exists {
+			if !r.expired {
+				post(Gone)
+			}
+			continue
+		}
+		if !self && was.known && was.statusBy(link.judge) != is.statusBy(link.judge) {
+			post(HealthChanged)
+		}
+		if !link.owned {
+			continue
+		}
+		if !was.drifted && is.drifted {
+			post(Drifted)
+		}
+		if self || !was.exists || !is.exists {
+			continue
+		}
+		if was.rules != is.rules {
+			post(RulesChanged)
+		}
+		if was.owner != is.owner {
+			post(OwnerChanged)
+		}
+	}
+}
