@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -74,6 +75,9 @@ func (w *walk) look(ctx context.Context, node *Owned) error {
 	}
 	resource := NewResource(kind, u)
 	node.Suspended, node.Revision = resource.Spec.Suspend, resource.Revision()
+	if resource.Ready().Status == metav1.ConditionFalse && Settled(resource) {
+		node.Health = string(status.FailedStatus) // kstatus would wait for a unit that says no
+	}
 	refs, err := resource.Owned()
 	for _, ref := range refs {
 		node.Children = append(node.Children, Owned{Ref: ref})
