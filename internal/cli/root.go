@@ -57,8 +57,9 @@ func newRootCommand(std Streams) *cobra.Command {
 		newSuspendCommand(std, target),
 		newResumeCommand(std, target),
 		newVersionCommand(std, target),
-		// Commands that run something rather than ask a cluster are added here:
-		// newUpCommand(std), newControllerCommand(std), newClusterCommand(std).
+		newClusterCommand(std),
+		newUpCommand(std),
+		newControllerCommand(std, target),
 	)
 	return root
 }

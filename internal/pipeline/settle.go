@@ -76,7 +76,7 @@ func judge(refs []object.Ref, state func(object.Ref) observe.State) verdict {
 	for _, ref := range refs {
 		live := state(ref)
 		switch {
-		case live.Rules.Skipped(), live.Known && !live.Exists && live.Rules.Expires:
+		case live.Rules.Skipped(), live.Expired:
 		case !live.Known || !live.Exists:
 			found.pending = append(found.pending, judged{ref, observe.Health{Status: observe.NotFound}})
 		case live.Health.Status == observe.Current:

@@ -28,8 +28,8 @@ type source[T any] struct {
 	relays  sync.WaitGroup
 
 	// The reflector lists and watches in turn, never at the same time; these belong to that order.
-	latest    bool  // the last list, or streamed list, was asked for as of now
-	held      error // why a streamed list was refused; a plain one would be refused as well
+	latest bool  // the last list, or streamed list, was asked for as of now
+	held   error // why a streamed list was refused; a plain one would be refused as well
 
 	bookmarks atomic.Bool // the server sends bookmarks, so its silence means something
 }

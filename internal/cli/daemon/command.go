@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"holdfast.dev/holdfast/internal/controller/kustomization"
+	"holdfast.dev/holdfast/internal/operator"
+)
+
+// flags are what the command line says. The comment of each names Flux's meaning where it differs.
+type flags struct {
+	config        operator.Config
+	allNamespaces bool
+	concurrent    int
+	jitter        int
+	logLevel      string
+	logEncoding   string
+	gates         map[string]string
+}
+
+// New makes the command. reach says which cluster to serve; the logs go to out.
+func New(out io.Writer, reach func() (*rest.Config, error)) *cobra.Command {
+	f := &flags{}
+	command := &cobra.Command{
+		Use:   "controller",
+		Short: "Run the controller alone, against any cluster",
+		Long: "Run the controller alone, against the cluster of the kubeconfig or of the pod that it runs in.\n" +
+			"Flags have the names and the meaning of Flux's own controllers where there is one.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			config, err := reach()
+			if err != nil {
+				return err
+			}
+			return f.run(command.Context(), out, config)
+		},
+	}
+	f.register(command)
+	return command
+}
+
+func (f *flags) register(command *cobra.Command) {
+	set := command.Flags()
+	set.StringSliceVar(&f.config.Controllers, "controllers", nil, "kinds to serve: "+strings.Join(operator.Controllers(), ", ")+" (default all)")
+	set.StringVar(&f.config.Dir, "storage-path", os.Getenv("STORAGE_PATH"), "folder for artifacts and Git objects (default: holdfast in the user's cache folder)")
+	set.StringVar(&f.config.ArtifactAddress, "storage-addr", envOr("STORAGE_ADDR", ":9090"), "address to serve artifacts on")
+	set.StringVar(&f.config.ArtifactHost, "storage-adv-addr", os.Getenv("STORAGE_ADV_ADDR"), "host and port that statuses name for artifacts (default: where they are served)")
+	set.StringVar(&f.config.MetricsAddress, "metrics-addr", ":8080", "address to serve metrics on; 0 is nowhere")
+	set.StringVar(&f.config.HealthAddress, "health-addr", ":9440", "address to serve health checks on; 0 is nowhere")
+	set.BoolVar(&f.config.LeaderElection, "enable-leader-election", false, "make sure that one replica works at a time")
+	set.StringVar(&f.config.Namespace, "runtime-namespace", os.Getenv("RUNTIME_NAMESPACE"), "namespace that the controller lives in (default flux-system)")
+	set.BoolVar(&f.allNamespaces, "watch-all-namespaces", true, "serve all namespaces; otherwise the runtime namespace alone")
+	set.StringVar(&f.config.WatchSelector, "watch-label-selector", "", "serve resources with these labels alone, for shards")
+	set.BoolVar(&f.config.InstallCRDs, "install-crds", false, "apply the definitions of all kinds before anything else")
+	set.IntVar(&f.concurrent, "concurrent", 0, "units worked on at once (default 20)")
+	set.IntVar(&f.jitter, "interval-jitter-percentage", 5, "share of each interval that is spread at random")
+
+	units := &f.config.Kustomizations
+	set.BoolVar(&units.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to other namespaces")
+	set.StringVar(&units.DefaultServiceAccount, "default-service-account", "", "account to act as where a unit names none")
+	set.StringVar(&units.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "account to act as in remote clusters where a unit names none")
+	set.BoolVar(&units.InsecureKubeconfigTLS, "insecure-kubeconfig-tls", false, "allow kubeconfigs of remote clusters not to verify the server")
+	set.StringArrayVar(&f.config.TakeOver, "override-manager", nil, "field manager whose fields become ours; may be repeated")
+	set.StringSliceVar(&f.config.StageKinds, "custom-apply-stage-kinds", nil, "group/Kind pairs to apply in a stage of their own before the rest")
+	set.StringToStringVar(&f.gates, "feature-gates", nil, "StrictPostBuildSubstitutions=true|false, AdditiveCELDependencyCheck=true|false")
+
+	set.StringVar(&f.logLevel, "log-level", "info", "trace, debug, info or error")
+	set.StringVar(&f.logEncoding, "log-encoding", "json", "json or console")
+}
+
+func envOr(name, otherwise string) string {
+	if value, found := os.LookupEnv(name); found {
+		return value
+	}
+	return otherwise
+}
+
+func (f *flags) run(ctx context.Context, out io.Writer, reach *rest.Config) error {
+	logger, err := f.logger(out)
+	if err != nil {
+		return err
+	}
+	log.SetLogger(logger)
+	klog.SetLogger(logger)
+	if err := f.complete(); err != nil {
+		return err
+	}
+	f.config.REST, f.config.Log = reach, logger
+	daemon, err := operator.New(ctx, f.config)
+	if err != nil {
+		return err
+	}
+	return daemon.Run(ctx)
+}
+
+// complete turns flags that are not settings themselves into settings.
+func (f *flags) complete() error {
+	if f.jitter < 0 || f.jitter > 100 {
+		return fmt.Errorf("--interval-jitter-percentage is %d: it must be between 0 and 100", f.jitter)
+	}
+	f.config.Jitter = float64(f.jitter) / 100
+	units := &f.config.Kustomizations
+	units.IntervalJitter, units.Concurrent = f.config.Jitter, f.concurrent
+	if !f.allNamespaces {
+		namespace := f.config.Namespace
+		if namespace == "" {
+			namespace = "flux-system"
+		}
+		f.config.Namespaces = []string{namespace}
+	}
+	return f.openGates(units)
+}
+
+// openGates reads the feature gates that mean something here; the others of Flux are accepted, so
+// that its manifests work, and have no effect.
+func (f *flags) openGates(units *kustomization.Options) error {
+	for name, value := range f.gates {
+		on := value == "true"
+		if !on && value != "false" {
+			return fmt.Errorf("--feature-gates %s=%s: the value must be true or false", name, value)
+		}
+		switch name {
+		case "StrictPostBuildSubstitutions":
+			units.LenientSubstitutions = !on
+		case "AdditiveCELDependencyCheck":
+			units.AdditiveCELDependencyCheck = on
+		}
+	}
+	return nil
+}
+
+// logger makes the logger that was asked for.
+func (f *flags) logger(out io.Writer) (logr.Logger, error) {
+	levels := map[string]zapcore.Level{"trace": -2, "debug": zapcore.DebugLevel, "info": zapcore.InfoLevel, "error": zapcore.ErrorLevel}
+	level, known := levels[f.logLevel]
+	if !known {
+		return logr.Discard(), fmt.Errorf("--log-level %s: it must be trace, debug, info or error", f.logLevel)
+	}
+	options := []zap.Opts{zap.WriteTo(out), zap.Level(level)}
+	switch f.logEncoding {
+	case "json":
+		options = append(options, zap.JSONEncoder(func(c *zapcore.EncoderConfig) { c.EncodeTime = zapcore.ISO8601TimeEncoder }))
+	case "console":
+		options = append(options, zap.ConsoleEncoder())
+	default:
+		return logr.Discard(), fmt.Errorf("--log-encoding %s: it must be json or console", f.logEncoding)
+	}
+	return zap.New(options...), nil
+}

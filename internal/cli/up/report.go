@@ -1,0 +1,171 @@
+package up
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/internal/model/revision"
+)
+
+// reporter writes for a person who watches a terminal.
+type reporter struct {
+	lock   sync.Mutex
+	out    io.Writer
+	colour bool
+	began  time.Time
+}
+
+func newReporter(out io.Writer, colour bool) *reporter {
+	return &reporter{out: out, colour: colour, began: time.Now()}
+}
+
+func (r *reporter) line(format string, args ...any) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	fmt.Fprintf(r.out, format+"\n", args...) //nolint:errcheck // a terminal that is gone cannot be told
+}
+
+// paint colours a word on a terminal that shows colours.
+func (r *reporter) paint(code, text string) string {
+	if !r.colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (r *reporter) good(text string) string { return r.paint("32", text) }
+func (r *reporter) bad(text string) string  { return r.paint("31", text) }
+func (r *reporter) dim(text string) string  { return r.paint("2", text) }
+
+// since is the time on the left of each line.
+func (r *reporter) since() string {
+	return r.dim(fmt.Sprintf("%6.1fs", time.Since(r.began).Seconds()))
+}
+
+func (r *reporter) origin(deliver origin) {
+	what := deliver.url
+	if deliver.repository != nil {
+		what = deliver.repository.Dir()
+	}
+	if deliver.created {
+		r.line("Made the example platform, a Git repository of your own, in %s", what)
+	}
+	r.line("Delivering %s of %s, branch %s", orRoot(deliver.path), what, deliver.branch)
+}
+
+func orRoot(path string) string {
+	if path == "" {
+		return "the root"
+	}
+	return path
+}
+
+func (r *reporter) stage(name string) { r.line("%s  control plane: %s", r.since(), name) }
+
+func (r *reporter) cluster(cluster Cluster, took time.Duration) {
+	r.line("%s  %s control plane at %s in %.1fs", r.since(), r.good("✓"), cluster.Config().Host, took.Seconds())
+}
+
+// summary reports on units and ends in what to do next.
+type summary struct {
+	*reporter
+	facts   Cluster
+	deliver origin
+	told    string
+}
+
+func (r *reporter) summaryOf(cluster Cluster, deliver origin) *summary {
+	return &summary{reporter: r, facts: cluster, deliver: deliver}
+}
+
+// changed reports a step of one unit or source, if there is one to report.
+func (s *summary) changed(before, now standing) {
+	same := before.verdict == now.verdict && before.reason == now.reason && before.message == now.message && before.revision == now.revision
+	if same || now.verdict == "" {
+		return
+	}
+	mark, text := s.dim("·"), now.message
+	switch now.verdict {
+	case metav1.ConditionTrue:
+		mark = s.good("✓")
+		text = revision.Short(now.revision)
+		if now.unit {
+			text += fmt.Sprintf(", %d objects", now.objects)
+		}
+	case metav1.ConditionFalse:
+		mark = s.bad("✗")
+		if now.reason == "DependencyNotReady" || strings.HasPrefix(now.message, "Source ") {
+			mark = s.dim("·")
+		}
+		text = now.reason + ": " + firstLines(now.message)
+	}
+	s.line("%s  %s %-6s %s  %s", s.since(), mark, now.kind, now.name, text)
+}
+
+// firstLines keeps a long message from flooding the terminal.
+func firstLines(message string) string {
+	const most = 5
+	lines := strings.Split(strings.TrimSpace(message), "\n")
+	if len(lines) > most {
+		lines = append(lines[:most], "…")
+	}
+	return strings.Join(lines, "\n           ")
+}
+
+func (s *summary) gone(now standing) {
+	s.line("%s  %s %-6s %s  gone", s.since(), s.dim("-"), now.kind, now.name)
+}
+
+// allReady writes the summary, in full the first time and in one line for each commit after it.
+func (s *summary) allReady(seen map[string]standing) {
+	units, objects, latest := 0, 0, ""
+	for _, one := range seen {
+		if one.unit {
+			units++
+			objects += one.objects
+		} else if one.name.Name == rootName {
+			latest = one.revision
+		}
+	}
+	if s.told == latest {
+		return
+	}
+	first := s.told == ""
+	s.told = latest
+	s.line("%s  %s all %d units ready at %s, %d objects", s.since(), s.good("✓"), units, revision.Short(latest), objects)
+	if first {
+		s.next()
+	}
+}
+
+// next says what the person can do now.
+func (s *summary) next() {
+	s.line("")
+	s.line("The cluster is yours:")
+	s.line("  export KUBECONFIG=%s", s.facts.KubeconfigPath())
+	s.line("  kubectl get deployments -A")
+	s.line("  holdfast get all -A            # sources and units")
+	s.line("  holdfast tree flux-system      # everything that the root unit owns")
+	if s.deliver.repository != nil {
+		dir := s.deliver.repository.Dir()
+		s.line("Change something, and it is live as soon as it is committed:")
+		s.line("  cd %s", dir)
+		s.line("  $EDITOR %s", filepath.Join(orDot(s.deliver.path), "…"))
+		s.line("  git commit -am 'Try it'")
+	}
+	s.line("Ctrl-C stops it.")
+	s.line("")
+}
+
+func orDot(path string) string {
+	if path == "" {
+		return "."
+	}
+	return path
+}

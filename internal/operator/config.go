@@ -1,0 +1,95 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+
+	"holdfast.dev/holdfast/internal/controller/kustomization"
+)
+
+// The controllers that Config.Controllers can name.
+const (
+	GitRepositories = "gitrepository"
+	Kustomizations  = "kustomization"
+)
+
+// Controllers lists all controllers, in the order of the line.
+func Controllers() []string { return []string{GitRepositories, Kustomizations} }
+
+// Config is what the daemon is told. The zero value of a field means what its comment says.
+type Config struct {
+	// REST reaches the cluster. Required.
+	REST *rest.Config
+	// Dir is where artifacts and Git objects are kept. Empty means a folder in the user's cache.
+	Dir string
+	// Controllers names the kinds to serve; empty means all.
+	Controllers []string
+	// Namespaces limits what is served; empty means all namespaces.
+	Namespaces []string
+	// WatchSelector limits what is served to resources with these labels (Flux's
+	// --watch-label-selector); empty means all.
+	WatchSelector string
+
+	// MetricsAddress and HealthAddress are where to listen; "0" or empty is nowhere.
+	MetricsAddress, HealthAddress string
+	// ArtifactAddress is where artifacts are served; empty means a free port on loopback.
+	ArtifactAddress string
+	// ArtifactHost is the host and port that statuses name for artifacts; empty means where we listen.
+	ArtifactHost string
+
+	// LeaderElection makes sure that one replica works at a time, through a lease in Namespace.
+	LeaderElection bool
+	// Namespace is the one that the daemon itself lives in; empty means flux-system.
+	Namespace string
+	// InstallCRDs applies the definitions of all kinds before anything else.
+	InstallCRDs bool
+
+	// Jitter is the share of each interval that is spread at random, 0 to 1.
+	Jitter         float64
+	Kustomizations kustomization.Options
+	// TakeOver names further field managers whose fields become ours (Flux's --override-manager).
+	TakeOver []string
+	// StageKinds are "group/Kind" pairs that are applied in a stage of their own before the rest
+	// (Flux's --custom-apply-stage-kinds).
+	StageKinds []string
+
+	Log logr.Logger
+}
+
+// complete checks the settings and fills in what they leave open.
+func (c Config) complete() (Config, error) {
+	if c.REST == nil {
+		return c, errors.New("starting: no cluster was given")
+	}
+	if len(c.Controllers) == 0 {
+		c.Controllers = Controllers()
+	}
+	for _, name := range c.Controllers {
+		if !slices.Contains(Controllers(), name) {
+			return c, fmt.Errorf("starting: there is no controller %q; there are %s", name, strings.Join(Controllers(), ", "))
+		}
+	}
+	if c.Dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return c, fmt.Errorf("starting: no folder for artifacts: %w", err)
+		}
+		c.Dir = filepath.Join(cache, "holdfast")
+	}
+	if c.Namespace == "" {
+		c.Namespace = "flux-system"
+	}
+	if c.Log.GetSink() == nil {
+		c.Log = logr.Discard()
+	}
+	return c, nil
+}
+
+func (c Config) serves(name string) bool { return slices.Contains(c.Controllers, name) }

@@ -1,0 +1,98 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"holdfast.dev/holdfast/config/crd"
+	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/model/object"
+)
+
+// definitionManager owns the definitions that we install.
+const definitionManager = "holdfast"
+
+// establishTimeout bounds how long the server may take to serve new kinds.
+const establishTimeout = time.Minute
+
+// InstallDefinitions applies the custom resource definitions of all kinds and returns when the
+// server serves them.
+func InstallDefinitions(ctx context.Context, cluster *kube.Cluster) error {
+	definitions, err := crd.All()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, establishTimeout)
+	defer cancel()
+	for _, definition := range definitions {
+		definition.TypeMeta = metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}
+		body, err := body(definition)
+		if err != nil {
+			return fmt.Errorf("installing definition %s: %w", definition.Name, err)
+		}
+		ref := object.Ref{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition", Name: definition.Name}
+		answer, err := cluster.Apply(ctx, ref, body, kube.ApplyOptions{Manager: definitionManager})
+		if err != nil {
+			return fmt.Errorf("installing definition %s: %w", definition.Name, err)
+		}
+		if !established(answer.Object) {
+			if err := awaitEstablished(ctx, cluster, definition.Name); err != nil {
+				return fmt.Errorf("installing definition %s: %w", definition.Name, err)
+			}
+		}
+	}
+	cluster.Forget()
+	return nil
+}
+
+// body encodes a definition without the parts that the server writes.
+func body(definition *apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(definition)
+	if err != nil {
+		return nil, err
+	}
+	delete(content, "status")
+	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
+	return json.Marshal(content)
+}
+
+func awaitEstablished(ctx context.Context, cluster *kube.Cluster, name string) error {
+	resource := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	watcher, err := cluster.Dynamic().Resource(resource).Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String(),
+	})
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	for event := range watcher.ResultChan() {
+		if event.Type == watch.Error {
+			break
+		}
+		if live, ok := event.Object.(*unstructured.Unstructured); ok && established(live) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the server has not established it within %s", establishTimeout)
+}
+
+func established(live *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions")
+	for _, item := range conditions {
+		condition, ok := item.(map[string]any)
+		if ok && condition["type"] == "Established" && condition["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}

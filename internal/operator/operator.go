@@ -1,0 +1,225 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"holdfast.dev/holdfast/internal/controller/gitrepository"
+	"holdfast.dev/holdfast/internal/controller/kustomization"
+	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/kube/follow"
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/stage/apply"
+	"holdfast.dev/holdfast/internal/stage/observe"
+	"holdfast.dev/holdfast/internal/stage/render"
+	"holdfast.dev/holdfast/internal/stage/source/archive"
+	"holdfast.dev/holdfast/internal/store"
+)
+
+// Operator is the daemon, built and ready to run.
+type Operator struct {
+	config   Config
+	manager  manager.Manager
+	cluster  *kube.Cluster
+	store    *store.Store
+	served   *artifactServer
+	follower *follow.Follower
+	observer *observe.Observer
+	inbox    *kustomization.Inbox
+	git      *gitrepository.Controller
+}
+
+// New connects to the cluster and builds all parts. Nothing runs yet, but the definitions are
+// installed if that was asked for, since the parts need them.
+func New(ctx context.Context, config Config) (*Operator, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	o := &Operator{config: config, inbox: kustomization.NewInbox()}
+	if o.cluster, err = kube.Connect("", config.REST, kube.Options{}); err != nil {
+		return nil, err
+	}
+	if config.InstallCRDs {
+		if err := InstallDefinitions(ctx, o.cluster); err != nil {
+			return nil, err
+		}
+	}
+	if o.store, err = store.Open(filepath.Join(config.Dir, "store"), store.Options{}); err != nil {
+		return nil, err
+	}
+	if err := o.assemble(ctx); err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	return o, nil
+}
+
+// assemble builds the manager and everything that it runs.
+func (o *Operator) assemble(ctx context.Context) error {
+	var err error
+	if o.served, err = listen(o.config.ArtifactAddress, o.store.Handler()); err != nil {
+		return err
+	}
+	if o.manager, err = newManager(o.config); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	for _, part := range []manager.Runnable{o.served, manager.RunnableFunc(o.store.Start)} {
+		if err := o.manager.Add(part); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
+	if o.config.serves(GitRepositories) {
+		if err := o.serveGit(); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
+	if o.config.serves(Kustomizations) {
+		if err := o.serveKustomizations(ctx); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
+	return nil
+}
+
+// serveKustomizations builds the line and its controller.
+func (o *Operator) serveKustomizations(ctx context.Context) error {
+	stages := map[string]bool{}
+	for _, kind := range o.config.StageKinds {
+		stages[kind] = true
+	}
+	applier := apply.New(apply.Options{Custom: stages, TakeOver: o.config.TakeOver})
+	watch := func(cluster *kube.Cluster) *observe.Observer {
+		return observe.New(cluster, observe.Options{
+			Manager: applier.Manager(),
+			Wake:    func(event observe.Event) { o.inbox.Wake(event.Owner) },
+			Log:     o.config.Log.WithName("observe"),
+		})
+	}
+	o.observer = watch(o.cluster)
+	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
+	return kustomization.Setup(ctx, o.manager, kustomization.Deps{
+		Client:   o.manager.GetClient(),
+		Line:     pipeline.New(render.New(render.Options{}), applier, time.Now),
+		Trees:    trees{archive.New(o.store, archive.Options{})},
+		Follower: o.follower,
+		Events:   o.manager.GetEventRecorderFor("kustomize-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
+		Local:    pipeline.Site{Cluster: o.cluster, Observer: o.observer},
+		Observe:  watch,
+		Inbox:    o.inbox,
+	}, o.config.Kustomizations)
+}
+
+// newManager makes the manager: caches, leader election, metrics and health.
+func newManager(c Config) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	cached := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+	for _, namespace := range c.Namespaces {
+		if cached.DefaultNamespaces == nil {
+			cached.DefaultNamespaces = map[string]cache.Config{}
+		}
+		cached.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	if c.WatchSelector != "" {
+		selector, err := labels.Parse(c.WatchSelector)
+		if err != nil {
+			return nil, fmt.Errorf("reading the watch label selector: %w", err)
+		}
+		cached.DefaultLabelSelector = selector
+	}
+	shutdown := 10 * time.Second
+	reach := rest.CopyConfig(c.REST)
+	reach.QPS = -1
+	reach.UserAgent = "holdfast"
+	twice := true
+	mgr, err := ctrl.NewManager(reach, ctrl.Options{
+		Scheme: scheme, Logger: c.Log, Cache: cached,
+		Metrics:                       server.Options{BindAddress: orNone(c.MetricsAddress)},
+		HealthProbeBindAddress:        orNone(c.HealthAddress),
+		LeaderElection:                c.LeaderElection,
+		LeaderElectionID:              "holdfast-leader-election",
+		LeaderElectionNamespace:       c.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &shutdown,
+		// One process may run several operators, as tests do.
+		Controller: config.Controller{SkipNameValidation: &twice},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
+}
+
+func orNone(address string) string {
+	if address == "" {
+		return "0"
+	}
+	return address
+}
+
+// Run runs the daemon until ctx ends, and then stops all parts.
+func (o *Operator) Run(ctx context.Context) error {
+	err := o.manager.Start(ctx)
+	if o.observer != nil {
+		o.observer.Stop()
+	}
+	if o.follower != nil {
+		o.follower.Stop()
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, o.close())
+}
+
+func (o *Operator) close() error {
+	if o.store == nil {
+		return nil
+	}
+	return o.store.Close()
+}
+
+// WakeSource makes a GitRepository look at its remote at once.
+func (o *Operator) WakeSource(namespace, name string) {
+	if o.git != nil {
+		o.git.Wake(types.NamespacedName{Namespace: namespace, Name: name})
+	}
+}
+
+// WakeUnit makes a unit be looked at, at once.
+func (o *Operator) WakeUnit(namespace, name string) {
+	o.inbox.Wake(object.Owner{Namespace: namespace, Name: name})
+}
+
+// Watched describes what the observers hold, for metrics and diagnosis.
+func (o *Operator) Watched() observe.Stats {
+	if o.observer == nil {
+		return observe.Stats{}
+	}
+	return o.observer.Stats()
+}
