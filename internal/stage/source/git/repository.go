@@ -31,8 +31,9 @@ type repository struct {
 	last    int // highest number so far
 	leases  int
 
-	// The last list of references, for those who asked before it was made.
+	// The last list of references, for those who asked before it was made and still wait.
 	arrivals int
+	waiting  int
 	listedAt int
 	listed   *wire.Advertisement
 }
@@ -64,12 +65,23 @@ func (r *repository) take(ctx context.Context) error {
 
 func (r *repository) give() { r.turn <- struct{}{} }
 
-// arrive notes that somebody wants to know the references as they are from now on.
+// arrive notes that somebody wants to know the references as they are from now on. It must be
+// followed by leave.
 func (r *repository) arrive() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.arrivals++
+	r.waiting++
 	return r.arrivals
+}
+
+// leave forgets the references with the last who might want them: they can be large.
+func (r *repository) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting--; r.waiting == 0 {
+		r.listed = nil
+	}
 }
 
 // list returns the references as they were at some moment after arrival. Of many that wait for their
@@ -82,7 +94,6 @@ func (r *repository) list(ctx context.Context, arrival int) (*wire.Advertisement
 		return r.listed, nil, nil
 	}
 	asked := r.arrivals
-	r.listed = nil
 	r.mu.Unlock()
 	conversation, err := r.client.Open(ctx)
 	if err != nil {
@@ -91,9 +102,6 @@ func (r *repository) list(ctx context.Context, arrival int) (*wire.Advertisement
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.listed, r.listedAt = conversation.Advertisement(), asked
-	if r.arrivals == asked { // nobody waits for it
-		r.listed = nil
-	}
 	return conversation.Advertisement(), conversation, nil
 }
 

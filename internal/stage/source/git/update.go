@@ -32,6 +32,7 @@ func (u *update) run(ctx context.Context) (state, error) {
 		return found, err
 	}
 	arrival := u.repo.arrive()
+	defer u.repo.leave()
 	if err := u.repo.take(ctx); err != nil {
 		return state{}, err
 	}

@@ -1,8 +1,8 @@
 package gittest
 
 import (
-	"bytes"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -57,7 +57,8 @@ func Serve(t testing.TB, options Options) *Server {
 	server.backend = &cgi.Handler{
 		Path:   path,
 		Env:    append(environment(), "GIT_PROJECT_ROOT="+server.root, "GIT_HTTP_EXPORT_ALL=1"),
-		Stderr: new(bytes.Buffer), // what a killed client makes git say is of no interest
+		Stderr: io.Discard, // what a client that left makes git say is of no interest
+		Logger: silent(),
 	}
 	server.http = httptest.NewUnstartedServer(server)
 	server.http.Config.ErrorLog = silent()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"holdfast.dev/holdfast/internal/model/redact"
 )
@@ -143,14 +144,14 @@ func (g *guarded) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = g.client.fail(g.ctx, err)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return n, errors.New("the server ended the transfer early")
-	}
 	return n, err
 }
 
 // fail prefers the reason for which we gave up over what the closed connection then said.
 func (c *Client) fail(ctx context.Context, err error) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done() // a connection with the same deadline may notice it first
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
