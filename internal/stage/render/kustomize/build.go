@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"sync"
 	"sync/atomic"
 
@@ -57,17 +58,6 @@ func (b *Builder) Full(ctx context.Context, t tree.Tree, spec Spec) (Result, err
 	return Result{Objects: objects, Trace: f.trace}, err
 }
 
-// Build builds a directory.
-func (b *Builder) Build(ctx context.Context, t tree.Tree, spec Spec, known *Progress) (Result, error) {
-	return b.Full(ctx, t, spec)
-}
-
-// Progress is what a build can go on from.
-type Progress struct{}
-
-// Bytes is about how much memory it takes.
-func (p *Progress) Bytes() int64 { return 0 }
-
 func (b *Builder) open(ctx context.Context, t tree.Tree) *files {
 	return &files{
 		ctx: ctx, tree: t, index: t.Index(), overlay: map[string][]byte{},
@@ -85,10 +75,17 @@ func (b *Builder) full(f *files, spec Spec) ([]*Built, error) {
 			return nil, err
 		}
 	}
+	return b.whole(f, start)
+}
+
+// whole runs kustomize on everything.
+func (b *Builder) whole(f *files, start entry) ([]*Built, error) {
+	var err error
 	if f.overlay[start.file], err = yaml.Marshal(start.kust); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", start.file, err)
 	}
-	resources, err := run(f, tree.Clean(spec.Path))
+	f.sorts = start.kust.SortOptions != nil
+	resources, err := run(f, path.Dir(start.file))
 	if err != nil {
 		return nil, err
 	}
@@ -195,11 +192,15 @@ func krustyRun(f *files, dir string) (resources []*resource.Resource, err error)
 			resources, err = nil, fmt.Errorf("kustomize panicked: %v", cause)
 		}
 	}()
-	built, err := krusty.MakeKustomizer(&krusty.Options{
-		Reorder:          krusty.ReorderOptionNone,
+	options := &krusty.Options{
+		Reorder:          krusty.ReorderOptionNone,   // the objects are sorted when all is done
 		LoadRestrictions: types.LoadRestrictionsNone, // the tree is the restriction
 		PluginConfig:     types.DisabledPluginConfig(),
-	}).Run(f, outside(dir))
+	}
+	if f.sorts {
+		options.Reorder = krusty.ReorderOptionUnspecified // kustomize would log that there are two
+	}
+	built, err := krusty.MakeKustomizer(options).Run(f, outside(dir))
 	if ctxErr := f.ctx.Err(); ctxErr != nil {
 		return nil, ctxErr
 	}

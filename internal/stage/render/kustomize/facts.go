@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"sigs.k8s.io/kustomize/api/resource"
@@ -15,11 +17,20 @@ import (
 
 // facts are what is worth knowing of a file of resources. They depend on nothing but its content.
 type facts struct {
+	docs []docFact
+	err  error
+	// operations are set where the file is a JSON 6902 patch, and so err is, too.
+	operations *operations
+}
+
+// docFact is a part of a file that can be built without the rest: a document, or the whole file
+// where its documents belong together.
+type docFact struct {
+	hash    string
 	objects []objectFact
-	// mentions are the hashes of all short strings in the file, sorted: whatever the file refers to
+	// mentions are the hashes of all short strings in the document, sorted: whatever it refers to
 	// by name is among them.
 	mentions []uint64
-	err      error
 }
 
 // objectFact is the identity of an object as its file has it.
@@ -32,13 +43,15 @@ type objectFact struct {
 // longestName is the length of the longest string that can be the name of an object.
 const longestName = 253
 
-// factBytes is a guess at the memory of the facts of one file without objects and mentions.
+// factBytes is a guess at the memory of the facts of one document without objects and mentions.
 const factBytes = 256
 
-func (f *facts) bytes() int64 { return int64(factBytes + len(f.objects)*128 + len(f.mentions)*8) }
-
-func (f *facts) mentionsAny(names map[uint64]bool) bool {
-	return slices.ContainsFunc(f.mentions, func(mention uint64) bool { return names[mention] })
+func (f *facts) bytes() int64 {
+	total := factBytes
+	for _, doc := range f.docs {
+		total += factBytes + len(doc.objects)*128 + len(doc.mentions)*8
+	}
+	return int64(total)
 }
 
 // factsOf parses a file as kustomize does and notes what it holds.
@@ -46,23 +59,64 @@ func factsOf(data []byte, limits Limits) *facts {
 	if err := boundAliases(data, limits); err != nil {
 		return &facts{err: err}
 	}
-	docs, err := parsedDocs(data)
+	texts, err := splitDocuments(data)
 	if err != nil {
-		return &facts{err: fmt.Errorf("decoding Kubernetes objects: %w", err)}
+		return &facts{err: err}
 	}
-	found := &facts{objects: make([]objectFact, len(docs))}
+	found := &facts{}
+	for _, text := range texts {
+		doc, err := docFactOf([]byte(text), limits)
+		if err != nil {
+			return &facts{err: err, operations: operationsOf(data, limits)}
+		}
+		if len(texts) > 1 && (len(doc.objects) > 1 || isList(text)) {
+			return wholeFacts(data, limits)
+		}
+		found.docs = append(found.docs, doc)
+	}
+	return found
+}
+
+// wholeFacts takes a file as one document. Kustomize expands a list in another way where it is alone
+// in its file, so that a file of several documents with a list among them cannot be taken apart.
+func wholeFacts(data []byte, limits Limits) *facts {
+	doc, err := docFactOf(data, limits)
+	return &facts{docs: []docFact{doc}, err: err}
+}
+
+func docFactOf(text []byte, limits Limits) (docFact, error) {
+	parsed, err := parsedDocs(text)
+	if err != nil {
+		return docFact{}, fmt.Errorf("decoding Kubernetes objects: %s", strings.TrimSpace(err.Error()))
+	}
+	doc := docFact{hash: hashBytes(text), objects: make([]objectFact, len(parsed))}
 	mentions := map[uint64]bool{}
-	for i, doc := range docs {
-		found.objects[i] = factOf(doc)
-		if err := noteMentions(doc.YNode(), mentions, limits.Depth); err != nil {
-			return &facts{err: err}
+	for i, one := range parsed {
+		doc.objects[i] = factOf(one)
+		if err := noteMentions(one.YNode(), mentions, limits.Depth); err != nil {
+			return docFact{}, err
 		}
 	}
-	for mention := range mentions {
-		found.mentions = append(found.mentions, mention)
+	doc.mentions = slices.Sorted(maps.Keys(mentions))
+	return doc, nil
+}
+
+// isList tells whether a document has a kind that kustomize looks for items in.
+func isList(text string) bool {
+	if !strings.Contains(text, "List") {
+		return false
 	}
-	slices.Sort(found.mentions)
-	return found
+	var document kyaml.Node
+	if err := kyaml.NewDecoder(strings.NewReader(text)).Decode(&document); err != nil || len(document.Content) == 0 {
+		return true
+	}
+	fields := document.Content[0].Content
+	for i := 0; i+1 < len(fields); i += 2 {
+		if fields[i].Value == "kind" {
+			return fields[i+1].Kind != kyaml.ScalarNode || strings.HasSuffix(fields[i+1].Value, "List")
+		}
+	}
+	return false
 }
 
 func factOf(doc *resource.Resource) objectFact {

@@ -35,6 +35,8 @@ type files struct {
 	read    *atomic.Int64
 	// ownSchema permits kustomizations that bring an OpenAPI schema of their own.
 	ownSchema bool
+	// sorts says that the kustomization to start from has an order of its own.
+	sorts bool
 	// wantsSchema is set when such a kustomization was met without permission.
 	wantsSchema bool
 	// refused is the first refusal of guard. Kustomize drops some errors of reading and goes on.
@@ -122,6 +124,9 @@ func (f *files) ReadFile(name string) ([]byte, error) {
 		}
 		return nil, err
 	}
+	if isKustomizationName(name) {
+		data = modern(data)
+	}
 	return data, nil
 }
 
@@ -180,15 +185,16 @@ func (f *files) RemoveAll(string) error { return errReadOnly }
 // WriteFile implements filesys.FileSystem.
 func (f *files) WriteFile(string, []byte) error { return errReadOnly }
 
-// kustomizationFile returns the path of the first kustomization file in a directory.
-func (f *files) kustomizationFile(dir string) (string, bool) {
+// kustomizationFiles returns the paths of the kustomization files in a directory. More than one is a
+// mistake, of which kustomize tells.
+func (f *files) kustomizationFiles(dir string) []string {
+	var found []string
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		candidate := path.Join(dir, name)
-		if f.kind(candidate) == kindFile {
-			return candidate, true
+		if candidate := path.Join(dir, name); f.kind(candidate) == kindFile {
+			found = append(found, candidate)
 		}
 	}
-	return "", false
+	return found
 }
 
 // manifests lists what a kustomization generated for dir would have as resources.

@@ -10,7 +10,7 @@ import (
 // of a build declare. Builds rename objects, so what it finds is the best guess, or nothing.
 type origins map[string][]declared // by kind
 
-type declared struct{ name, namespace, file string }
+type declared struct{ name, file string }
 
 // origins reads the facts of all files that are resources of a build.
 func (b *Builder) origins(f *files) origins {
@@ -21,8 +21,10 @@ func (b *Builder) origins(f *files) origins {
 		if err != nil {
 			continue
 		}
-		for _, object := range known.objects {
-			found[object.kind] = append(found[object.kind], declared{object.name, object.namespace, name})
+		for _, doc := range known.docs {
+			for _, object := range doc.objects {
+				found[object.kind] = append(found[object.kind], declared{object.name, name})
+			}
 		}
 	}
 	return found

@@ -154,11 +154,11 @@ func (f *files) confinedPlugin(dir, field, entry string, depth int) error {
 		}
 		return confinedDocs(field, docs)
 	}
-	name, found := f.kustomizationFile(full)
-	if !found || depth > maxNesting {
+	found := f.kustomizationFiles(full)
+	if len(found) != 1 || depth > maxNesting {
 		return nil
 	}
-	data, err := f.content(name)
+	data, err := f.content(found[0])
 	if err != nil {
 		return err
 	}

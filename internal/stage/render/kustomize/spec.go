@@ -69,8 +69,8 @@ func (f *files) start(dir string) (entry, error) {
 	e := entry{kust: types.Kustomization{TypeMeta: types.TypeMeta{
 		APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind,
 	}}}
-	file, found := f.kustomizationFile(dir)
-	if !found {
+	found := f.kustomizationFiles(dir)
+	if len(found) == 0 {
 		e.file, e.generated = path.Join(dir, konfig.DefaultKustomizationFileName()), true
 		for _, name := range f.manifests(dir) {
 			e.kust.Resources = append(e.kust.Resources, "./"+name)
@@ -80,13 +80,13 @@ func (f *files) start(dir string) (entry, error) {
 		}
 		return e, nil
 	}
-	e.file = file
-	data, err := f.content(file)
+	e.file = found[0]
+	data, err := f.content(e.file)
 	if err != nil {
 		return entry{}, err
 	}
 	if err := yaml.Unmarshal(data, &e.kust); err != nil {
-		return entry{}, fmt.Errorf("reading %s: %w", file, err)
+		return entry{}, fmt.Errorf("reading %s: %w", e.file, err)
 	}
 	if len(e.kust.Resources) == 0 {
 		// As in Flux: this, too, keeps kustomize from calling the kustomization empty. It has the

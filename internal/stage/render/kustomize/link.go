@@ -1,0 +1,164 @@
+package kustomize
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
+)
+
+// The kinds whose references take over a namespace along with a name, and the kinds that they refer
+// to (kustomize's default nameReference configuration: all paths that end in a map).
+var (
+	followers = map[string]bool{
+		"RoleBinding": true, "ClusterRoleBinding": true,
+		"MutatingWebhookConfiguration": true, "ValidatingWebhookConfiguration": true,
+	}
+	followed = map[string]bool{"ServiceAccount": true, "Service": true}
+)
+
+// names finds sources by the names of their objects.
+type names map[uint64][]*source
+
+func (x names) add(name string, s *source) {
+	hash := hashName(name)
+	x[hash] = appendNew(x[hash], s)
+}
+
+// link finds out which sources must be built together, and completes their keys.
+func (p *plan) link() {
+	generated, accounts := names{}, names{}
+	for _, s := range p.sources {
+		for _, object := range s.objects {
+			if object.hashed {
+				generated.add(object.name, s)
+			}
+			if followed[object.kind] {
+				for _, past := range object.past {
+					accounts.add(past.name, s)
+				}
+			}
+		}
+	}
+	if len(generated) > 0 {
+		p.addNamesakes(generated)
+	}
+	var witnesses []witness
+	for _, s := range p.sources {
+		if s.follows() {
+			if witnesses == nil {
+				witnesses = p.witnesses()
+			}
+			s.lookUp(accounts)
+			s.addWitnesses(witnesses)
+		}
+		if len(generated) > 0 && s.node.generator != s {
+			s.lookUp(generated)
+		}
+		s.complete()
+	}
+}
+
+// addNamesakes adds the objects that a mention of a generator's name could mean instead.
+func (p *plan) addNamesakes(generated names) {
+	for _, s := range p.sources {
+		for _, object := range s.objects {
+			if object.kind != "ConfigMap" && object.kind != "Secret" {
+				continue
+			}
+			if hash := hashName(object.name); generated[hash] != nil {
+				generated[hash] = appendNew(generated[hash], s)
+			}
+		}
+	}
+}
+
+func (s *source) follows() bool {
+	return slices.ContainsFunc(s.objects, func(object *placed) bool { return followers[object.kind] })
+}
+
+// lookUp supports a source with whatever it mentions.
+func (s *source) lookUp(found names) {
+	for _, mentions := range s.mentions {
+		for _, mention := range mentions {
+			for _, other := range found[mention] {
+				s.lean(other)
+			}
+		}
+	}
+}
+
+func (s *source) lean(other *source) {
+	if other != s {
+		s.support = appendNew(s.support, other)
+	}
+}
+
+// witness stands for all objects that came from one namespace and are now in another. Kustomize
+// reads the namespace of a subject as an old one where any object was in it, else as a present one.
+type witness struct {
+	old    uint64
+	source *source
+}
+
+func (p *plan) witnesses() []witness {
+	seen := map[[2]string]bool{}
+	var found []witness
+	for _, s := range p.sources {
+		for _, object := range s.objects {
+			was, is := effective(object.past[0].namespace), effective(object.namespace)
+			if object.clusterScoped || seen[[2]string{was, is}] {
+				continue
+			}
+			seen[[2]string{was, is}] = true
+			found = append(found, witness{hashName(was), s})
+		}
+	}
+	return found
+}
+
+// addWitnesses supports a source with a witness of each namespace that it mentions, or that a
+// kustomization above it may write into it.
+func (s *source) addWitnesses(witnesses []witness) {
+	written := map[uint64]bool{}
+	for up := s.node; up != nil; up = up.parent {
+		for _, component := range up.components {
+			component.noteNamespaces(written)
+		}
+		written[hashName(up.kust.Namespace)] = true
+	}
+	for _, w := range witnesses {
+		mentioned := written[w.old] || slices.ContainsFunc(s.mentions, func(mentions []uint64) bool {
+			_, found := slices.BinarySearch(mentions, w.old)
+			return found
+		})
+		if mentioned {
+			s.lean(w.source)
+		}
+	}
+}
+
+func (n *node) noteNamespaces(into map[uint64]bool) {
+	into[hashName(n.kust.Namespace)] = true
+	for _, component := range n.components {
+		component.noteNamespaces(into)
+	}
+}
+
+// complete makes the key of a source from its own base and those of its support.
+func (s *source) complete() {
+	if len(s.support) == 0 {
+		s.key = s.base
+		return
+	}
+	bases := make([]digest, len(s.support))
+	for i, other := range s.support {
+		bases[i] = other.base
+	}
+	slices.SortFunc(bases, func(a, b digest) int { return bytes.Compare(a[:], b[:]) })
+	sum := sha256.New()
+	_, _ = sum.Write(s.base[:])
+	for _, base := range bases {
+		_, _ = sum.Write(base[:])
+	}
+	sum.Sum(s.key[:0])
+}
