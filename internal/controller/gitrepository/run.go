@@ -62,14 +62,24 @@ func (c *Controller) run(ctx context.Context, object *sourcev1.GitRepository) ou
 	}
 	result, err := c.Fetcher.Fetch(ctx, request)
 	if err != nil {
-		err = fmt.Errorf("checking out and determining revision: %w", err)
-		return o.failed(sourcev1.FetchFailedCondition, fault.Because(fault.ReasonOf(err, sourcev1.GitOperationFailedReason), err))
+		return o.failed(sourcev1.FetchFailedCondition, fetchFault(object, err))
 	}
 	o.revision, o.subject = result.Revision, result.Commit.Subject
 	if result.Unchanged {
 		return o
 	}
 	return c.store(ctx, object, result, o)
+}
+
+// fetchFault gives a fetch's error its reason. Credentials that cannot be used stall only an object
+// without Secrets: nobody tells us when a Secret is mended.
+func fetchFault(object *sourcev1.GitRepository, err error) error {
+	reason := fault.ReasonOf(err, sourcev1.GitOperationFailedReason)
+	wrapped := fmt.Errorf("checking out and determining revision: %w", err)
+	if object.Spec.SecretRef != nil || object.Spec.ProxySecretRef != nil {
+		return &fault.Error{Kind: fault.Transient, Reason: reason, After: fault.AfterOf(err), Err: wrapped}
+	}
+	return fault.Because(reason, wrapped)
 }
 
 // kept returns the artifact in the status if its tree is whole and served, and otherwise why not.
