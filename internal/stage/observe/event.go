@@ -2,7 +2,9 @@ package observe
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
 	"holdfast.dev/holdfast/internal/model/object"
 )
@@ -40,20 +42,23 @@ type Event struct {
 }
 
 // waker delivers events in their order, each once however often it was posted before its turn came.
+// It gathers events for a moment: changes come in bursts, and the watch often brings a write of our
+// own before its answer is read, which then takes back what the watch led us to believe.
 type waker struct {
 	wake      func(Event)
+	gather    time.Duration
 	signal    chan struct{}
 	lock      sync.Mutex
 	queue     []Event
-	queued    map[Event]struct{}
+	queued    map[Event]struct{} // those of the queue that were not taken back
 	delivered uint64
 }
 
-func newWaker(wake func(Event)) *waker {
+func newWaker(wake func(Event), gather time.Duration) *waker {
 	if wake == nil {
 		wake = func(Event) {}
 	}
-	return &waker{wake: wake, signal: make(chan struct{}, 1), queued: map[Event]struct{}{}}
+	return &waker{wake: wake, gather: gather, signal: make(chan struct{}, 1), queued: map[Event]struct{}{}}
 }
 
 func (w *waker) post(event Event) {
@@ -70,12 +75,24 @@ func (w *waker) post(event Event) {
 	}
 }
 
+// retract takes an event back that was not delivered yet.
+func (w *waker) retract(event Event) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	delete(w.queued, event)
+}
+
 func (w *waker) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.signal:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(w.gather):
 		}
 		for _, event := range w.take() {
 			if ctx.Err() != nil {
@@ -89,9 +106,12 @@ func (w *waker) run(ctx context.Context) {
 func (w *waker) take() []Event {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	events := w.queue
+	events := slices.DeleteFunc(w.queue, func(event Event) bool {
+		_, standing := w.queued[event]
+		delete(w.queued, event) // posted, taken back and posted again, it is in the queue twice
+		return !standing
+	})
 	w.queue = nil
-	clear(w.queued)
 	w.delivered += uint64(len(events))
 	return events
 }
@@ -110,6 +130,9 @@ func (o *Observer) tell(r *record, was facts, from origin) {
 		self := from == wrote && r.hasOwner && link.claim.owner == r.owner
 		post := func(cause Cause) {
 			o.waker.post(Event{Owner: link.claim.owner, Ref: r.ref(link.version), Cause: cause})
+		}
+		if self {
+			o.unsay(r, link, is)
 		}
 		if was.exists && !is.exists {
 			if !r.expired {
@@ -134,6 +157,16 @@ func (o *Observer) tell(r *record, was facts, from origin) {
 		}
 		if was.owner != is.owner {
 			post(OwnerChanged)
+		}
+	}
+}
+
+// unsay takes back what the watch told a unit of its own write before the answer came. The unit has
+// that answer now, and looks at the state after it.
+func (o *Observer) unsay(r *record, l link, is facts) {
+	for _, cause := range []Cause{HealthChanged, RulesChanged, OwnerChanged, Drifted} {
+		if cause != Drifted || !is.drifted {
+			o.waker.retract(Event{Owner: l.claim.owner, Ref: r.ref(l.version), Cause: cause})
 		}
 	}
 }

@@ -208,6 +208,7 @@ func (o *Observer) unserve(f *feed) {
 		}
 	}
 	o.settle(f)
+	o.hurry() // to watch definitions
 }
 
 // records returns the records that a feed tells of.

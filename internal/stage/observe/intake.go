@@ -95,6 +95,7 @@ func (o *Observer) replace(f *feed, items []stream.Item[sighting], at stream.Pos
 	if f.unserved {
 		f.unserved = false
 		o.announce(f)
+		o.hurry() // perhaps the definitions need no watch any more
 	}
 }
 

@@ -26,9 +26,15 @@ type Options struct {
 	Now func() time.Time
 	// Linger is how long the watch of a kind stays that nobody claims any more; 0 means 2 minutes.
 	Linger time.Duration
+	// Gather is how long events are held back so that bursts come as one, and what our own writes
+	// caused is not told at all; 0 means 10 ms.
+	Gather time.Duration
 }
 
-const defaultLinger = 2 * time.Minute
+const (
+	defaultLinger = 2 * time.Minute
+	defaultGather = 10 * time.Millisecond
+)
 
 // Observer watches the objects of one cluster for any number of units. It is safe for concurrent use.
 type Observer struct {
@@ -62,11 +68,14 @@ func New(cluster *kube.Cluster, options Options) *Observer {
 	if options.Linger == 0 {
 		options.Linger = defaultLinger
 	}
+	if options.Gather == 0 {
+		options.Gather = defaultGather
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	o := &Observer{
 		cluster: cluster,
 		options: options,
-		waker:   newWaker(options.Wake),
+		waker:   newWaker(options.Wake, options.Gather),
 		ctx:     ctx,
 		stop:    stop,
 		kick:    make(chan struct{}, 1),

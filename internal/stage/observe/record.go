@@ -153,13 +153,20 @@ func (r *record) admit(s sighting, from origin, now time.Time) {
 	if older(s.version, r.version) {
 		return
 	}
+	final := s.verdict.final || r.final && s.deleting && r.uid == s.uid
 	r.uid, r.version, r.generation = s.uid, s.version, s.generation
 	r.owner, r.hasOwner, r.rules = s.owner, s.hasOwner, s.rules
 	r.token, r.content = s.token, s.content
-	r.exists, r.deleting, r.expired, r.final = true, s.deleting, false, s.verdict.final
+	r.exists, r.deleting, r.expired, r.final = true, s.deleting, false, final
+	if s.deleting && r.runsOut() {
+		return // its result stands
+	}
 	r.judged(s.verdict.status, s.verdict.message, now)
 	r.own = r.merge(s.own, now)
 }
+
+// runsOut tells whether the object is a Job that is finished and will be removed for that reason.
+func (r *record) runsOut() bool { return r.final && r.rules.Expires }
 
 func (r *record) judged(status Status, message string, now time.Time) {
 	if r.status != status {
@@ -223,7 +230,7 @@ func (r *record) end(version string, now time.Time) {
 	if older(version, r.version) {
 		return
 	}
-	r.expired = r.exists && r.final && r.rules.Expires
+	r.expired = r.exists && r.runsOut()
 	r.exists, r.deleting = false, false
 	r.version = version
 	if r.expired {
