@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // oneCluster keeps a second cluster out of this process: the components share package variables.
-var oneCluster = make(chan struct{}, 1)
+var oneCluster = make(chan struct{}, 1) //nolint:gochecknoglobals // guards what is global to the process
 
 // errStopped is the cause with which a stop ends the components.
 var errStopped = errors.New("the cluster is being stopped")
@@ -21,6 +22,7 @@ var errStopped = errors.New("the cluster is being stopped")
 type Cluster struct {
 	folder     folder
 	options    Options
+	started    time.Time
 	hold       *hold
 	sink       *sink
 	listener   *listener
@@ -29,8 +31,9 @@ type Cluster struct {
 	config     *rest.Config
 	merged     *merge // what was done to Options.KubeconfigPath; nil without one
 
-	servers group // the API server
-	clients group // what talks to it; stopped before it
+	settled chan struct{} // closed when the API server has become ready, or ended; nil before it was started
+	servers group         // the API server
+	clients group         // what talks to it; stopped before it
 
 	stop context.CancelCauseFunc // asks for the stop
 	done chan struct{}           // closed when all has stopped
@@ -52,7 +55,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	default:
 		return nil, errors.New("starting the cluster: this process already runs one")
 	}
-	c := &Cluster{options: options, done: make(chan struct{})}
+	c := &Cluster{options: options, started: options.Now(), done: make(chan struct{})}
 	running, stop := context.WithCancelCause(ctx)
 	c.stop = stop
 	err = c.start(running)
@@ -73,7 +76,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	starting, cancel := context.WithTimeoutCause(ctx, c.options.StartTimeout,
 		fmt.Errorf("the cluster did not become ready within %s", c.options.StartTimeout))
 	defer cancel()
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
 	captureKlog(c.sink, c.fail)
@@ -91,12 +94,16 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := c.startClients(starting); err != nil {
 		return err
 	}
+	if err := c.hold.say(c.holder(true)); err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // a start leaves as much garbage as the cluster needs to live
 	c.options.Progress(StageReady)
-	return c.hold.say(c.holder(true))
+	return nil
 }
 
 // prepare takes the data folder and makes what the components read from it.
-func (c *Cluster) prepare() error {
+func (c *Cluster) prepare(ctx context.Context) error {
 	c.options.Progress(StageCredentials)
 	if c.options.Ephemeral {
 		sweepEphemeral(c.options.Now())
@@ -105,10 +112,10 @@ func (c *Cluster) prepare() error {
 	if c.folder, err = makeFolder(c.options.Dir); err != nil {
 		return err
 	}
-	if c.hold, err = acquire(c.folder); err != nil {
+	if c.hold, err = acquire(ctx, c.folder); err != nil {
 		return err
 	}
-	if err := c.hold.say(Holder{PID: os.Getpid(), Started: c.options.Now()}); err != nil {
+	if err := c.hold.say(Holder{PID: os.Getpid(), Started: c.started}); err != nil {
 		return err
 	}
 	c.sink = openSink(c.folder, c.options.LogWriter)
@@ -117,7 +124,7 @@ func (c *Cluster) prepare() error {
 
 func (c *Cluster) holder(ready bool) Holder {
 	return Holder{
-		PID: os.Getpid(), Server: c.Server(), Kubeconfig: c.KubeconfigPath(), Ready: ready, Started: c.options.Now(),
+		PID: os.Getpid(), Server: c.Server(), Kubeconfig: c.KubeconfigPath(), Ready: ready, Started: c.started,
 	}
 }
 
@@ -142,6 +149,7 @@ const grace = 3 * time.Second
 // shutdown ends the parts in reverse order, so that none sees another one fail.
 func (c *Cluster) shutdown() {
 	c.clients.end(grace)
+	c.settle()
 	if c.listener != nil {
 		// Watches end by themselves within a second; what is still open then belongs to idle clients.
 		cut := time.AfterFunc(1200*time.Millisecond, c.listener.cut)
@@ -164,6 +172,20 @@ func (c *Cluster) shutdown() {
 	}
 	if c.hold != nil {
 		c.hold.release()
+	}
+}
+
+// settle lets the start of the API server come to its end. Its hooks do not expect to be called off:
+// they write to a closed etcd client again and again, and complain on the terminal.
+func (c *Cluster) settle() {
+	if c.settled == nil {
+		return
+	}
+	timer := time.NewTimer(2 * grace)
+	defer timer.Stop()
+	select {
+	case <-c.settled:
+	case <-timer.C:
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -26,42 +27,65 @@ type store struct {
 }
 
 // startStore runs etcd on the folder's data. Clients reach it through a Unix socket in a folder that
-// only this user can enter, so it needs neither a port nor certificates.
-func startStore(ctx context.Context, f folder, log io.Writer, die func(error)) (_ *store, err error) {
+// only this user can enter, so it needs neither a port nor certificates. What it cannot go on after,
+// die hears of, and it then ends ctx.
+func startStore(ctx context.Context, f folder, log io.Writer, die func(error)) (*store, error) {
 	sockets, temporary, err := socketFolder(f)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting etcd: %w", err)
 	}
 	s := &store{endpoint: "unix://" + filepath.Join(sockets, "etcd.sock")}
 	if temporary {
 		s.sockets = sockets
 	}
-	defer func() {
-		if r := recover(); r != nil { // etcd panics when its files are damaged
-			err = fmt.Errorf("etcd cannot use %s: %v", f.etcd(), r)
-		}
-		if err != nil {
-			s.stop()
-			err = fmt.Errorf("starting etcd: %w", err)
-		}
-	}()
 	config, err := storeConfig(f, sockets, log, die)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.etcd, err = openEtcd(ctx, config)
 	}
-	s.etcd, err = embed.StartEtcd(config)
 	if err != nil {
-		return nil, err
+		s.stop()
+		return nil, fmt.Errorf("starting etcd on %s: %w", f.etcd(), err)
+	}
+	return s, nil
+}
+
+// openEtcd starts etcd and waits until it serves. It returns as soon as ctx ends, because etcd never
+// comes back from damaged files.
+func openEtcd(ctx context.Context, config *embed.Config) (*embed.Etcd, error) {
+	type result struct {
+		etcd *embed.Etcd
+		err  error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		var r result
+		r.etcd, r.err = embed.StartEtcd(config)
+		opened <- r
+	}()
+	var etcd *embed.Etcd
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			return nil, r.err
+		}
+		etcd = r.etcd
+	case <-ctx.Done():
+		select {
+		case r := <-opened: // in time to be closed in order
+			return r.etcd, context.Cause(ctx)
+		case <-time.After(grace):
+			return nil, context.Cause(ctx)
+		}
 	}
 	select {
-	case <-s.etcd.Server.ReadyNotify():
-		return s, nil
-	case err := <-s.etcd.Err():
-		return nil, err
-	case <-s.etcd.Server.StopNotify():
-		return nil, errors.New("it stopped at once")
+	case <-etcd.Server.ReadyNotify():
+		return etcd, nil
+	case err := <-etcd.Err():
+		return etcd, err
+	case <-etcd.Server.StopNotify():
+		return etcd, errors.New("it stopped at once")
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return etcd, context.Cause(ctx)
 	}
 }
 
@@ -107,29 +131,41 @@ func storeConfig(f folder, sockets string, log io.Writer, die func(error)) (*emb
 	return config, nil
 }
 
-// storeLogger sends etcd's log to log. A fatal entry ends the cluster in order, not the process.
+// storeLogger sends etcd's log to log. An entry that would end or panic the process ends the cluster
+// in order: etcd panics, in goroutines of its own, when its files are damaged.
 func storeLogger(log io.Writer, die func(error)) *zap.Logger {
-	encoder := zapcore.NewConsoleEncoder(zap.NewProductionEncoderConfig())
-	core := zapcore.NewCore(encoder, zapcore.AddSync(log), zapcore.WarnLevel)
-	return zap.New(core, zap.WithFatalHook(fatalHook(die)))
+	encoding := zap.NewProductionEncoderConfig()
+	encoding.EncodeTime = zapcore.RFC3339TimeEncoder
+	core := zapcore.NewCore(zapcore.NewConsoleEncoder(encoding), zapcore.AddSync(log), zapcore.WarnLevel)
+	return zap.New(core, zap.WithFatalHook(lastWords(die)), zap.WithPanicHook(lastWords(die)))
 }
 
-type fatalHook func(error)
+// lastWords hears of an entry after which the caller must not go on.
+type lastWords func(error)
 
 // OnWrite implements zapcore.CheckWriteHook.
-func (h fatalHook) OnWrite(entry *zapcore.CheckedEntry, _ []zapcore.Field) {
-	h(fmt.Errorf("etcd: %s", entry.Message))
-	runtime.Goexit() // zap demands that the caller does not go on
+func (die lastWords) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := errors.New(entry.Message)
+	for _, field := range fields {
+		if cause, ok := field.Interface.(error); ok && field.Type == zapcore.ErrorType {
+			err = fmt.Errorf("%s: %w", entry.Message, cause)
+		}
+	}
+	die(fmt.Errorf("running etcd: %w", err))
+	runtime.Goexit()
 }
 
-// socketFolder returns the folder for etcd's sockets: the data folder, unless its path is too long.
+// socketFolder returns the folder for etcd's sockets: one in the data folder, unless the path of a
+// socket there would be too long.
 func socketFolder(f folder) (dir string, temporary bool, err error) {
-	if len(filepath.Join(string(f), "etcd.sock")) <= maxSocketPath {
-		return string(f), false, nil
+	if len(filepath.Join(f.run(), "etcd.sock")) > maxSocketPath {
+		dir, err = os.MkdirTemp("", "holdfast-etcd-")
+		temporary = true
+	} else {
+		dir, err = f.run(), os.MkdirAll(f.run(), 0o700)
 	}
-	dir, err = os.MkdirTemp("", "holdfast-etcd-")
 	if err != nil {
 		return "", false, fmt.Errorf("making a folder for etcd's socket: %w", err)
 	}
-	return dir, true, nil
+	return dir, temporary, nil
 }

@@ -14,6 +14,7 @@ func (f folder) lock() string                    { return filepath.Join(string(f
 func (f folder) port() string                    { return filepath.Join(string(f), "port") }
 func (f folder) log() string                     { return filepath.Join(string(f), "cluster.log") }
 func (f folder) etcd() string                    { return filepath.Join(string(f), "etcd") }
+func (f folder) run() string                     { return filepath.Join(string(f), "run") }
 func (f folder) pki() string                     { return filepath.Join(string(f), "pki") }
 func (f folder) pem(name string) string          { return filepath.Join(f.pki(), name) }
 func (f folder) kubeconfig() string              { return filepath.Join(string(f), "kubeconfig") }
@@ -50,7 +51,7 @@ func sweepEphemeral(now time.Time) {
 		if err != nil || !info.IsDir() || now.Sub(info.ModTime()) < time.Minute {
 			continue
 		}
-		held, err := acquire(folder(dir))
+		held, err := tryAcquire(folder(dir))
 		if err != nil {
 			continue // in use, or another user's
 		}

@@ -12,11 +12,11 @@ import (
 
 // Holder is what the process that runs a cluster says of itself in the lock file.
 type Holder struct {
-	PID        int       `json:"pid"`
+	PID        int       `json:"pid,omitempty"`
 	Server     string    `json:"server,omitempty"`     // URL of the API server; empty until it listens
 	Kubeconfig string    `json:"kubeconfig,omitempty"` // path of the kubeconfig that was written
 	Ready      bool      `json:"ready,omitempty"`      // everything has become ready
-	Started    time.Time `json:"started"`
+	Started    time.Time `json:"started,omitzero"`
 }
 
 // RunningError says that another process runs a cluster on the data folder.
@@ -41,8 +41,30 @@ type hold struct {
 	file *os.File
 }
 
+// dying is how long the end of a killed process may take, during which it still holds its locks.
+const dying = time.Second
+
 // acquire takes the data folder for this process, or returns a RunningError.
-func acquire(f folder) (*hold, error) {
+func acquire(ctx context.Context, f folder) (*hold, error) {
+	ctx, cancel := context.WithTimeout(ctx, dying)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		held, err := tryAcquire(f)
+		var running *RunningError
+		if !errors.As(err, &running) {
+			return held, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
+func tryAcquire(f folder) (*hold, error) {
 	file, err := os.OpenFile(f.lock(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of the data folder: %w", err)

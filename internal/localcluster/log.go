@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 	"k8s.io/klog/v2"
@@ -83,13 +84,36 @@ func (s *sink) close() {
 	}
 }
 
+// receiver is who hears what the components log: the cluster that runs in this process.
+type receiver struct {
+	sink *sink
+	die  func(error)
+}
+
+// The components log through one package of Kubernetes, which lets the logger be set once and not be
+// changed while others log. So it is set once, to what passes everything on to the present receiver.
+var (
+	captured sync.Once                //nolint:gochecknoglobals // klog's settings are global to the process
+	heard    atomic.Pointer[receiver] //nolint:gochecknoglobals // as above; nil before the first cluster
+)
+
 // captureKlog sends what the components log to s instead of the terminal, and makes their fatal
 // messages end the cluster in order, through die, instead of the process.
 func captureKlog(s *sink, die func(error)) {
-	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(s)))
-	klog.SetLoggerWithOptions(logger, klog.ContextualLogger(true), klog.WriteKlogBuffer(s.writeKlog))
-	klog.OsExit = func(int) {
-		die(fmt.Errorf("running the control plane: %w", s.lastFatal()))
-		runtime.Goexit() // the caller does not expect to go on
-	}
+	heard.Store(&receiver{sink: s, die: die})
+	captured.Do(func() {
+		logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(passOn{})))
+		klog.SetLoggerWithOptions(logger, klog.ContextualLogger(true),
+			klog.WriteKlogBuffer(func(line []byte) { heard.Load().sink.writeKlog(line) }))
+		klog.OsExit = func(int) {
+			to := heard.Load()
+			to.die(fmt.Errorf("running the control plane: %w", to.sink.lastFatal()))
+			runtime.Goexit() // the caller does not expect to go on
+		}
+	})
 }
+
+type passOn struct{}
+
+// Write implements io.Writer.
+func (passOn) Write(line []byte) (int, error) { return heard.Load().sink.Write(line) }

@@ -41,26 +41,46 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	settling, settled := context.WithCancel(c.servers.ctx)
 	c.servers.run("API server", c.fail, func(ctx context.Context) error {
+		defer settled()
 		err := server.run(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		return unexpected(err)
 	})
-	client, err := kubernetes.NewForConfig(c.config)
-	if err != nil {
-		return err
+	c.settled = make(chan struct{})
+	go func() {
+		defer close(c.settled)
+		defer settled()
+		c.untilServing(settling)
+	}()
+	select {
+	case <-c.settled:
+	case <-ctx.Done():
 	}
-	err = poll(ctx, func(ctx context.Context) (bool, error) {
-		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
-		return err == nil, nil
-	})
-	if err != nil || c.options.KubeconfigPath == "" {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if c.options.KubeconfigPath == "" {
+		return nil
 	}
 	c.merged, err = mergeKubeconfig(c.options.KubeconfigPath, c.kubeconfig)
 	return err
+}
+
+// untilServing returns when the API server is ready, or when ctx ends because it never will be.
+func (c *Cluster) untilServing(ctx context.Context) {
+	client, err := kubernetes.NewForConfig(c.config)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	_ = poll(ctx, func(ctx context.Context) (bool, error) {
+		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		return err == nil, nil
+	})
 }
 
 // startClients runs what makes a cluster of the API server, and waits until workloads can be created.
