@@ -56,6 +56,7 @@ func newRootCommand(std Streams) *cobra.Command {
 		newReconcileCommand(std, target),
 		newSuspendCommand(std, target),
 		newResumeCommand(std, target),
+		newBuildCommand(std),
 		newVersionCommand(std, target),
 		newClusterCommand(std),
 		newUpCommand(std),
