@@ -12,7 +12,7 @@ var files embed.FS
 func Platform() fs.FS {
 	platform, err := fs.Sub(files, "platform")
 	if err != nil {
-		panic(err) // only a malformed name fails, and this one is a constant
+		panic(err) //nolint:forbidigo // only a malformed name fails, and this one is a constant
 	}
 	return platform
 }

@@ -1,6 +1,7 @@
 package examples_test
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -9,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"holdfast.dev/holdfast/examples"
 )
 
 var environments = []string{"local", "dev", "prod"}
@@ -26,8 +29,11 @@ func TestChain(t *testing.T) {
 	for _, name := range environments {
 		t.Run(name, func(t *testing.T) {
 			got := map[string][]string{}
-			for _, u := range renderEnvironment(t, platformOnDisk(t), name).units {
-				got[u.name] = u.after
+			for _, u := range renderEnvironment(t, platform(t, nil), name).units {
+				got[u.name] = nil
+				for _, dependency := range u.spec.DependsOn {
+					got[u.name] = append(got[u.name], dependency.Name)
+				}
 				if len(u.objects) == 0 {
 					t.Errorf("unit %s delivers nothing", u.name)
 				}
@@ -42,7 +48,7 @@ func TestChain(t *testing.T) {
 func TestNumberOfObjects(t *testing.T) {
 	total := 0
 	for _, name := range environments {
-		count := len(renderEnvironment(t, platformOnDisk(t), name).all())
+		count := len(renderEnvironment(t, platform(t, nil), name).all())
 		if count < 80 || count > 130 {
 			t.Errorf("%s delivers %d objects; about a hundred are promised", name, count)
 		}
@@ -58,9 +64,9 @@ func TestObjects(t *testing.T) {
 	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	for _, name := range environments {
 		t.Run(name, func(t *testing.T) {
-			env := renderEnvironment(t, platformOnDisk(t), name)
+			env := renderEnvironment(t, platform(t, nil), name)
 			owners := map[string]string{}
-			for _, u := range append([]unit{{name: "root", objects: env.root}}, env.units...) {
+			for _, u := range append([]unit{env.root}, env.units...) {
 				for _, object := range u.objects {
 					id := identity(object)
 					if owner, twice := owners[id]; twice {
@@ -105,7 +111,7 @@ func TestNamespacesComeFirst(t *testing.T) {
 	for _, name := range environments {
 		t.Run(name, func(t *testing.T) {
 			known := map[string]bool{"flux-system": true}
-			for _, u := range renderEnvironment(t, platformOnDisk(t), name).units {
+			for _, u := range renderEnvironment(t, platform(t, nil), name).units {
 				for _, object := range u.objects {
 					if object.GetKind() == "Namespace" {
 						known[object.GetName()] = true
@@ -131,11 +137,11 @@ func TestEnvironmentsDiffer(t *testing.T) {
 	}{
 		"GatewayReplicas": {
 			why:  "a number comes from a variable: the distribution's, which a cluster overrides",
-			kind: "Deployment", name: "gateway", path: []string{"spec", "replicas"}, want: [3]any{1.0, 2.0, 3.0},
+			kind: "Deployment", name: "gateway", path: []string{"spec", "replicas"}, want: [3]any{int64(1), int64(2), int64(3)},
 		},
 		"WhoamiReplicas": {
 			why:  "the component for high availability is used in production alone",
-			kind: "Deployment", name: "whoami", path: []string{"spec", "replicas"}, want: [3]any{1.0, 1.0, 3.0},
+			kind: "Deployment", name: "whoami", path: []string{"spec", "replicas"}, want: [3]any{int64(1), int64(1), int64(3)},
 		},
 		"WhoamiImage": {
 			why:  "a new version is tried outside production first",
@@ -168,12 +174,12 @@ func TestEnvironmentsDiffer(t *testing.T) {
 	}
 	envs := [3]environment{}
 	for i, name := range environments {
-		envs[i] = renderEnvironment(t, platformOnDisk(t), name)
+		envs[i] = renderEnvironment(t, platform(t, nil), name)
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			for i, env := range envs {
-				if diff := cmp.Diff(c.want[i], field(env.find(t, c.kind, c.name), c.path...)); diff != "" {
+				if diff := cmp.Diff(c.want[i], field(env.need(t, c.kind, c.name), c.path...)); diff != "" {
 					t.Errorf("%s: %s (-want +got):\n%s", environments[i], c.why, diff)
 				}
 			}
@@ -193,9 +199,9 @@ func TestComponents(t *testing.T) {
 		"Playground":        {kind: "Namespace", name: "playground", want: [3]bool{true, true, false}},
 	}
 	for i, name := range environments {
-		env := renderEnvironment(t, platformOnDisk(t), name)
+		env := renderEnvironment(t, platform(t, nil), name)
 		for component, c := range cases {
-			if got := env.has(c.kind, c.name); got != c.want[i] {
+			if got := env.find(c.kind, c.name) != nil; got != c.want[i] {
 				t.Errorf("%s in %s: %s %s is there: %t, want %t", component, name, c.kind, c.name, got, c.want[i])
 			}
 		}
@@ -204,25 +210,28 @@ func TestComponents(t *testing.T) {
 
 // TestAddingAnApp does what the README tells a developer to do: add a folder, and nothing else.
 func TestAddingAnApp(t *testing.T) {
-	const app = `apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: hello
-  namespace: playground
-data:
-  where: ${cluster_name}
-`
-	disk := platformOnDisk(t)
-	before := len(renderEnvironment(t, disk, "local").all())
-	disk = platformOnDisk(t)
-	if err := disk.WriteFile("/clusters/local/apps/hello/hello.yaml", []byte(app)); err != nil {
-		t.Fatal(err)
-	}
-	env := renderEnvironment(t, disk, "local")
+	app := appOfReadme(t)
+	before := len(renderEnvironment(t, platform(t, nil), "local").all())
+	env := renderEnvironment(t, platform(t, map[string]string{"clusters/local/apps/hello/hello.yaml": app}), "local")
 	if got, want := len(env.all()), before+1; got != want {
 		t.Errorf("%d objects with the new folder, want %d", got, want)
 	}
-	if got := field(env.find(t, "ConfigMap", "hello"), "data", "where"); got != "local" {
-		t.Errorf("the variable in the new app is %q, want the cluster's name", got)
+	if got := env.need(t, "Deployment", "hello").GetNamespace(); got != "playground" {
+		t.Errorf("the new app is in namespace %q, want the playground", got)
 	}
+}
+
+// appOfReadme returns the manifest that the README gives a developer to paste.
+func appOfReadme(t *testing.T) string {
+	t.Helper()
+	readme, err := fs.ReadFile(examples.Platform(), "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "apps/hello/hello.yaml <<'EOF'\n")
+	app, _, ended := strings.Cut(rest, "EOF\n")
+	if !found || !ended {
+		t.Fatal("the README has no app to paste")
+	}
+	return app
 }

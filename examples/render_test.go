@@ -1,196 +1,189 @@
 package examples_test
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/hex"
 	"io/fs"
 	"maps"
 	"path"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
-	"github.com/fluxcd/pkg/envsubst"
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"holdfast.dev/holdfast/examples"
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 // unit is a rendered Flux Kustomization.
 type unit struct {
 	name    string
-	after   []string // names of the units that it depends on
-	objects []*unstructured.Unstructured
+	spec    kustomizev1.KustomizationSpec
+	objects []*unstructured.Unstructured // in the order of writing
 }
 
 // environment is what one cluster directory delivers: its root and the chain below it.
 type environment struct {
-	root  []*unstructured.Unstructured
+	root  unit
 	units []unit // in the order of the chain
 }
 
 // all returns the objects of the root and of every unit, in the order of delivery.
 func (e environment) all() []*unstructured.Unstructured {
-	objects := slices.Clone(e.root)
+	objects := slices.Clone(e.root.objects)
 	for _, u := range e.units {
 		objects = append(objects, u.objects...)
 	}
 	return objects
 }
 
-// find returns the one object of that kind and name, in any namespace.
-func (e environment) find(t *testing.T, kind, name string) *unstructured.Unstructured {
-	t.Helper()
+// find returns the one object of that kind and name, in any namespace; nil where there is none.
+func (e environment) find(kind, name string) *unstructured.Unstructured {
 	for _, object := range e.all() {
 		if object.GetKind() == kind && object.GetName() == name {
 			return object
 		}
 	}
-	t.Fatalf("no %s %s", kind, name)
 	return nil
 }
 
-// has tells whether an object of that kind and name is delivered.
-func (e environment) has(kind, name string) bool {
-	return slices.ContainsFunc(e.all(), func(object *unstructured.Unstructured) bool {
-		return object.GetKind() == kind && object.GetName() == name
-	})
+// need is find for what has to be there.
+func (e environment) need(t *testing.T, kind, name string) *unstructured.Unstructured {
+	t.Helper()
+	found := e.find(kind, name)
+	if found == nil {
+		t.Fatalf("no %s %s", kind, name)
+	}
+	return found
 }
 
-// renderEnvironment builds the root of a cluster and then each unit that the root contains, with the
-// variables that earlier units deliver.
-func renderEnvironment(t *testing.T, disk filesys.FileSystem, name string) environment {
+// renderEnvironment renders the root of a cluster, then each unit that the root contains, in the order
+// in which they depend on each other, with the variables that earlier units deliver.
+func renderEnvironment(t *testing.T, repository tree.Tree, name string) environment {
 	t.Helper()
-	env := environment{root: build(t, disk, path.Join("clusters", name), nil)}
-	for _, object := range env.root {
-		env.units = append(env.units, renderUnit(t, disk, object, env))
+	renderer := render.New(render.Options{})
+	build := func(u *unit, variables render.Variables) {
+		u.objects = build(t, renderer, render.Input{
+			Owner: object.Owner{Namespace: "flux-system", Name: u.name},
+			Tree:  repository, Path: u.spec.Path, Variables: variables,
+		})
+	}
+	env := environment{root: unit{name: "flux-system", spec: kustomizev1.KustomizationSpec{Path: path.Join("clusters", name)}}}
+	build(&env.root, render.Variables{})
+	for _, next := range chain(t, env.root.objects) {
+		build(&next, variables(t, next.spec, env))
+		env.units = append(env.units, next)
 	}
 	return env
 }
 
-// renderUnit builds one Flux Kustomization of the root.
-func renderUnit(t *testing.T, disk filesys.FileSystem, object *unstructured.Unstructured, env environment) unit {
+// chain reads the units of a root and puts each after what it depends on.
+func chain(t *testing.T, root []*unstructured.Unstructured) []unit {
 	t.Helper()
-	if kind := object.GetKind(); kind != "Kustomization" {
-		t.Fatalf("the root delivers %s %s; only Flux Kustomizations belong there", kind, object.GetName())
+	waiting := map[string]unit{}
+	for _, object := range root {
+		var kustomization kustomizev1.Kustomization
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, &kustomization, true); err != nil {
+			t.Fatalf("%s: %v", identity(object), err)
+		}
+		waiting[kustomization.Name] = unit{name: kustomization.Name, spec: kustomization.Spec}
 	}
-	u := unit{name: object.GetName()}
-	dependencies, _, _ := unstructured.NestedSlice(object.Object, "spec", "dependsOn")
-	for _, dependency := range dependencies {
-		u.after = append(u.after, dependency.(map[string]any)["name"].(string))
+	var ordered []unit
+	for len(waiting) > 0 {
+		free := slices.Sorted(maps.Keys(waiting))
+		free = slices.DeleteFunc(free, func(name string) bool {
+			return slices.ContainsFunc(waiting[name].spec.DependsOn, func(dependency kustomizev1.DependencyReference) bool {
+				_, still := waiting[dependency.Name]
+				return still
+			})
+		})
+		if len(free) == 0 {
+			t.Fatalf("units depend on each other in a circle: %v", slices.Sorted(maps.Keys(waiting)))
+		}
+		for _, name := range free {
+			ordered = append(ordered, waiting[name])
+			delete(waiting, name)
+		}
 	}
-	dir, _, _ := unstructured.NestedString(object.Object, "spec", "path")
-	u.objects = build(t, disk, dir, variables(t, object, env))
-	return u
+	return ordered
 }
 
-// variables reads the ConfigMaps that a unit substitutes from; nil when it substitutes nothing.
-func variables(t *testing.T, object *unstructured.Unstructured, env environment) map[string]string {
+// variables reads the ConfigMaps that a unit substitutes from.
+func variables(t *testing.T, spec kustomizev1.KustomizationSpec, env environment) render.Variables {
 	t.Helper()
-	references, found, _ := unstructured.NestedSlice(object.Object, "spec", "postBuild", "substituteFrom")
-	if !found {
-		return nil
+	if spec.PostBuild == nil {
+		return render.Variables{}
 	}
 	values := map[string]string{}
-	for _, reference := range references {
-		config := env.find(t, "ConfigMap", reference.(map[string]any)["name"].(string))
-		data, _, err := unstructured.NestedStringMap(config.Object, "data")
+	for _, reference := range spec.PostBuild.SubstituteFrom {
+		data, _, err := unstructured.NestedStringMap(env.need(t, reference.Kind, reference.Name).Object, "data")
 		if err != nil {
 			t.Fatal(err)
 		}
 		maps.Copy(values, data)
 	}
-	return values
+	return render.Variables{Enabled: true, Values: values}
 }
 
-// build runs kustomize on a directory and substitutes variables in each object, strictly.
-func build(t *testing.T, disk filesys.FileSystem, dir string, values map[string]string) []*unstructured.Unstructured {
+func build(t *testing.T, renderer *render.Renderer, input render.Input) []*unstructured.Unstructured {
 	t.Helper()
-	dir = path.Join("/", dir)
-	generate(t, disk, dir)
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, dir)
+	output, err := renderer.Render(t.Context(), input)
 	if err != nil {
-		t.Fatalf("building %s: %v", dir, err)
+		t.Fatalf("rendering %s: %v", input.Path, err)
 	}
-	var objects []*unstructured.Unstructured
-	for _, resource := range built.Resources() {
-		text, err := resource.AsYAML()
-		if err != nil {
+	objects := make([]*unstructured.Unstructured, len(output.Objects))
+	for i, rendered := range output.Objects {
+		if objects[i], err = rendered.Decode(); err != nil {
 			t.Fatal(err)
 		}
-		objects = append(objects, decode(t, dir, string(text), values))
 	}
 	return objects
 }
 
-func decode(t *testing.T, dir, text string, values map[string]string) *unstructured.Unstructured {
-	t.Helper()
-	if values != nil {
-		var err error
-		text, err = envsubst.Eval(text, func(name string) (string, bool) {
-			value, found := values[name]
-			return value, found
-		})
-		if err != nil {
-			t.Fatalf("substituting in %s: %v\n%s", dir, err, text)
-		}
-	}
-	object := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
-		t.Fatalf("decoding an object of %s: %v\n%s", dir, err, text)
-	}
-	return object
+// files is a tree in memory.
+type files struct {
+	index   *tree.Index
+	content map[string][]byte
 }
 
-// generate writes the kustomization of a directory that has none, as the controller does: its YAML
-// files and those below it, and whole directories where they have a kustomization of their own.
-func generate(t *testing.T, disk filesys.FileSystem, dir string) {
-	t.Helper()
-	if disk.Exists(path.Join(dir, "kustomization.yaml")) {
-		return
+func (f files) Revision() string   { return "main@sha1:example" }
+func (f files) Digest() string     { return "sha256:example" }
+func (f files) Index() *tree.Index { return f.index }
+
+func (f files) Read(name string) ([]byte, error) {
+	content, found := f.content[tree.Clean(name)]
+	if !found {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	var resources []string
-	err := disk.Walk(dir, func(name string, info fs.FileInfo, err error) error {
-		relative := strings.TrimPrefix(name, dir+"/")
-		switch {
-		case err != nil:
-			return err
-		case info.IsDir() && disk.Exists(path.Join(name, "kustomization.yaml")):
-			resources = append(resources, relative)
-			return filepath.SkipDir
-		case path.Ext(name) == ".yaml":
-			resources = append(resources, relative)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf("resources: [%s]\n", strings.Join(resources, ", "))
-	if err := disk.WriteFile(path.Join(dir, "kustomization.yaml"), []byte(text)); err != nil {
-		t.Fatal(err)
-	}
+	return content, nil
 }
 
-// platformOnDisk copies the platform to where kustomize can read it.
-func platformOnDisk(t *testing.T) filesys.FileSystem {
+// platform returns the example platform as a tree, with further files added.
+func platform(t *testing.T, added map[string]string) files {
 	t.Helper()
-	disk := filesys.MakeFsInMemory()
+	content := map[string][]byte{}
 	err := fs.WalkDir(examples.Platform(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
+		if err == nil && !entry.IsDir() {
+			content[name], err = fs.ReadFile(examples.Platform(), name)
 		}
-		content, err := fs.ReadFile(examples.Platform(), name)
-		if err != nil {
-			return err
-		}
-		return disk.WriteFile(path.Join("/", name), content)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return disk
+	for name, text := range added {
+		content[name] = []byte(text)
+	}
+	var entries []tree.Entry
+	for name, bytes := range content {
+		sum := sha256.Sum256(bytes)
+		entries = append(entries, tree.Entry{
+			Path: name, Hash: "sha256:" + hex.EncodeToString(sum[:]), Size: int64(len(bytes)), Mode: 0o644,
+		})
+	}
+	return files{index: tree.NewIndex(entries), content: content}
 }

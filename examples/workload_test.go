@@ -46,8 +46,8 @@ func workloads(t *testing.T, env environment) []workload {
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &w.pod); err != nil {
 			t.Fatalf("%s: %v", w.id, err)
 		}
-		if replicas, ok := field(object, "spec", "replicas").(float64); ok {
-			w.pods = int64(replicas)
+		if replicas, ok := field(object, "spec", "replicas").(int64); ok {
+			w.pods = replicas
 		}
 		if object.GetKind() == "Deployment" && field(object, "spec", "strategy", "type") != "Recreate" {
 			w.pods++ // a quarter more, rounded up, during an update of up to four replicas
@@ -61,7 +61,7 @@ func workloads(t *testing.T, env environment) []workload {
 func TestWorkloadsAreSensible(t *testing.T) {
 	for _, name := range environments {
 		t.Run(name, func(t *testing.T) {
-			for _, w := range workloads(t, renderEnvironment(t, platformOnDisk(t), name)) {
+			for _, w := range workloads(t, renderEnvironment(t, platform(t, nil), name)) {
 				security := w.pod.SecurityContext
 				if security == nil || security.RunAsNonRoot == nil || !*security.RunAsNonRoot || security.SeccompProfile == nil {
 					t.Errorf("%s may run as root or without a seccomp profile", w.id)
@@ -96,7 +96,7 @@ func checkContainer(t *testing.T, w workload, c corev1.Container) {
 func TestWorkloadsFitTheirQuota(t *testing.T) {
 	for _, name := range environments {
 		t.Run(name, func(t *testing.T) {
-			env := renderEnvironment(t, platformOnDisk(t), name)
+			env := renderEnvironment(t, platform(t, nil), name)
 			needs := map[string]corev1.ResourceList{}
 			for _, w := range workloads(t, env) {
 				if needs[w.namespace] == nil {
