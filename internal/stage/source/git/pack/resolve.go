@@ -106,29 +106,46 @@ func (x *indexer) content(e *entry) ([]byte, error) {
 }
 
 // resolveThin takes the bases that a thin pack leaves out from what is stored already, and appends
-// them to the pack, as Git does, so that each pack can be read on its own.
+// them to the pack, as Git does, so that each pack can be read on its own. A base that is not stored
+// may be a delta in the pack that waits for another base, hence the rounds.
 func (x *indexer) resolveThin() error {
 	for len(x.byHash) > 0 {
-		var missing plumbing.Hash
-		for missing = range x.byHash {
-			break
+		err := fmt.Errorf("%w: delta without its base", errMalformed)
+		progress := false
+		for _, missing := range x.missing() {
+			if _, waits := x.byHash[missing]; !waits || x.base == nil {
+				continue
+			}
+			kind, content, baseErr := x.base(missing)
+			if baseErr != nil {
+				err = fmt.Errorf("finding the base of a delta: %w", baseErr)
+				continue
+			}
+			offset, err := x.append(missing, kind, content)
+			if err != nil {
+				return err
+			}
+			if err := x.descend(offset, missing, kind, content); err != nil {
+				return err
+			}
+			progress = true
 		}
-		if x.base == nil {
-			return fmt.Errorf("%w: delta without its base", errMalformed)
-		}
-		kind, content, err := x.base(missing)
-		if err != nil {
-			return fmt.Errorf("finding the base of a delta: %w", err)
-		}
-		offset, err := x.append(missing, kind, content)
-		if err != nil {
-			return err
-		}
-		if err := x.descend(offset, missing, kind, content); err != nil {
+		if !progress {
 			return err
 		}
 	}
 	return nil
+}
+
+// missing lists the bases that reference deltas wait for, in the order of the pack.
+func (x *indexer) missing() []plumbing.Hash {
+	var bases []plumbing.Hash
+	for i := range x.entries {
+		if e := &x.entries[i]; e.kind == plumbing.REFDeltaObject && e.hash.IsZero() {
+			bases = append(bases, e.ref)
+		}
+	}
+	return bases
 }
 
 // append adds an object to the end of the pack, over the old trailer.
