@@ -43,6 +43,7 @@ var walls = []wall{
 	{"internal/hook", lines, "an edge knows the core and no other edge"},
 	{"internal/web", words, "the dashboard acts as any user does, through the Kubernetes API"},
 	{"internal/localcluster", words, "the embedded cluster is a cluster like any other: nothing of ours is special in it"},
+	{"internal/localrepo", nil, "a folder of this machine is served like any remote: nobody else knows of it"},
 	{"internal/operator", append(slices.Clone(edges), "config"), "the operator builds the parts; the command line starts it"},
 	{"internal/cli", everything, "commands use what they need"},
 	{"cmd/*", everything, "main starts commands"},
