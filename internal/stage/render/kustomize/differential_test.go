@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -453,14 +454,19 @@ func check(t *testing.T, seed uint64) (built, apart int) {
 	return built, apart
 }
 
+var (
+	seeds = flag.Uint64("seeds", 100, "number of random platforms to build in both ways")
+	from  = flag.Uint64("from", 0, "number of the first of them")
+)
+
 func TestBuildIsTheSameApartAndWhole(t *testing.T) {
 	built, apart := 0, 0
-	seeds := uint64(100)
+	number := *seeds
 	if testing.Short() {
-		seeds = 10
+		number = 10
 	}
-	for seed := range seeds {
-		b, a := check(t, seed)
+	for seed := range number {
+		b, a := check(t, *from+seed)
 		built, apart = built+b, apart+a
 	}
 	t.Logf("%d builds, %d of them apart", built, apart)
