@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type cache struct {
 	salt         []byte
 	names        map[[sha256.Size]byte]string // digests of addresses with credentials to folder names
 	repositories map[string]*repository       // by folder name
+	awake        []*repository                // in the order of last use
 }
 
 func newCache(options Options) *cache {
@@ -71,8 +73,29 @@ func (c *cache) find(name string, client *wire.Client) *repository {
 	}
 	if repo != nil {
 		repo.users++
+		c.touch(repo)
 	}
 	return repo
+}
+
+// maxAwake is how many repositories may keep packs and connections open while nobody uses them.
+const maxAwake = 32
+
+// touch notes that a repository is used, and lets the one rest that was used longest ago.
+func (c *cache) touch(repo *repository) {
+	c.awake = append(slices.DeleteFunc(c.awake, func(other *repository) bool { return other == repo }), repo)
+	if len(c.awake) > maxAwake {
+		c.awake[0].rest()
+		c.awake = slices.Delete(c.awake, 0, 1)
+	}
+}
+
+// forget drops a repository that is not on disk any more.
+func (c *cache) forget(name string) {
+	repo := c.repositories[name]
+	repo.rest()
+	c.awake = slices.DeleteFunc(c.awake, func(other *repository) bool { return other == repo })
+	delete(c.repositories, name)
 }
 
 func (c *cache) release(repo *repository) {
@@ -201,8 +224,7 @@ func (c *cache) condemn(entry fs.DirEntry, limit time.Time) (string, error) {
 		if repo.users > 0 || repo.leased() {
 			return "", nil
 		}
-		repo.client.CloseIdle()
-		delete(c.repositories, entry.Name())
+		c.forget(entry.Name())
 	}
 	trash := filepath.Join(c.dir, trashPrefix+entry.Name())
 	return trash, os.Rename(path, trash)
@@ -222,8 +244,7 @@ func (c *cache) forgetIdle() {
 	defer c.mu.Unlock()
 	for name, repo := range c.repositories {
 		if _, err := os.Stat(repo.dir); errors.Is(err, fs.ErrNotExist) && repo.users == 0 && !repo.leased() {
-			repo.client.CloseIdle()
-			delete(c.repositories, name)
+			c.forget(name)
 		}
 	}
 	for digest, name := range c.names {

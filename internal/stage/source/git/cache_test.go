@@ -186,7 +186,7 @@ func TestManyCommitsCompact(t *testing.T) {
 	if len(left) != 1 {
 		t.Fatalf("got generations %v, want one", left)
 	}
-	if packs := glob(t, left[0], "objects/pack/*.pack"); len(packs) > 41 {
+	if packs := glob(t, left[0], "objects/pack/*.pack"); len(packs) > 25 {
 		t.Errorf("got %d packs", len(packs))
 	}
 	fsck(t, left[0])

@@ -13,7 +13,7 @@ import (
 
 // Every fetch leaves one more pack, and with it what only older commits had.
 const (
-	maxPacks = 40 // then the repository is written anew
+	maxPacks = 24 // then the repository is written anew
 	keepTips = 8  // with what these commits, the last ones, consist of
 )
 

@@ -77,23 +77,31 @@ func (w *walk) descend(ctx context.Context, dir string, hash plumbing.Hash, dept
 	}
 	w.note(dir)
 	for _, file := range read.files {
-		if err := w.addFile(path.Join(dir, file.name), file); err != nil {
+		if err := w.addFile(below(dir, file.name), file); err != nil {
 			return err
 		}
 	}
 	for _, link := range read.links {
-		w.addLink(path.Join(dir, link.name), link.hash)
+		w.addLink(below(dir, link.name), link.hash)
 	}
 	for _, sub := range read.dirs {
-		below := path.Join(dir, sub.name)
-		if !w.sparse.overlaps(below) {
+		name := below(dir, sub.name)
+		if !w.sparse.overlaps(name) {
 			continue
 		}
-		if err := w.descend(ctx, below, sub.hash, depth+1); err != nil {
+		if err := w.descend(ctx, name, sub.hash, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// below joins names that are clean already.
+func below(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
 }
 
 func (w *walk) addFile(name string, file leaf) error {
@@ -107,7 +115,7 @@ func (w *walk) addFile(name string, file leaf) error {
 	if w.listing.bytes += file.size; w.listing.bytes > options.MaxRepositoryBytes || w.listing.bytes < 0 {
 		return &pack.LimitError{What: "sum of the sizes of all files in bytes", Limit: options.MaxRepositoryBytes}
 	}
-	full := path.Join(w.prefix, name)
+	full := below(w.prefix, name)
 	if len(full) > maxPath {
 		return fmt.Errorf("the path of %q is longer than %d bytes", path.Base(name), maxPath)
 	}
@@ -116,7 +124,7 @@ func (w *walk) addFile(name string, file leaf) error {
 		mode = 0o755
 	}
 	w.listing.files.entries = append(w.listing.files.entries, tree.Entry{
-		Path: full, Hash: hashPrefix + file.hash.String(), Size: file.size, Mode: mode,
+		Path: full, Hash: file.id, Size: file.size, Mode: mode,
 	})
 	return nil
 }

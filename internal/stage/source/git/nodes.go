@@ -29,6 +29,7 @@ type leaf struct {
 	hash       plumbing.Hash
 	size       int64
 	executable bool
+	id         string // of files: the hash as entries carry it
 }
 
 // maxTree bounds one tree object: some hundred thousand entries.
@@ -61,6 +62,7 @@ func readNode(store *pack.Store, hash plumbing.Hash) (*node, error) {
 		if n.files[i].size, err = store.Size(n.files[i].hash); err != nil {
 			return nil, fmt.Errorf("reading tree %s: %w", hash, err)
 		}
+		n.files[i].id = hashPrefix + n.files[i].hash.String()
 	}
 	return n, nil
 }
@@ -185,7 +187,7 @@ func (c *nodes) keep(key nodeKey, read *node) {
 
 // bytes estimates the memory that a node takes.
 func (n *node) bytes() int64 {
-	const perNode, perLeaf = 300, 72
+	const perNode, perLeaf = 300, 140
 	size := int64(perNode)
 	for _, leaves := range [][]leaf{n.files, n.dirs, n.links, n.symlinks} {
 		for i := range leaves {

@@ -42,7 +42,7 @@ type repository struct {
 type generation struct {
 	dir       string
 	tips      tips
-	store     *pack.Store // nil while nobody reads
+	store     *pack.Store // nil while closed
 	leases    int
 	condemned bool
 }
@@ -140,7 +140,8 @@ func (r *repository) leased() bool {
 	return r.leases > 0
 }
 
-// release gives the lease back. Calling it twice does nothing.
+// release gives the lease back. Calling it twice does nothing. The packs stay open for the next
+// reader, unless the generation is condemned.
 func (l *lease) release() error {
 	var err error
 	l.once.Do(func() {
@@ -148,16 +149,31 @@ func (l *lease) release() error {
 		defer l.repo.mu.Unlock()
 		l.repo.leases--
 		l.generation.leases--
-		if l.generation.leases > 0 {
-			return
-		}
-		err = l.generation.store.Close()
-		l.generation.store = nil
-		if l.generation.condemned {
-			err = errors.Join(err, os.RemoveAll(l.generation.dir))
+		if l.generation.condemned && l.generation.leases == 0 {
+			err = errors.Join(l.generation.close(), os.RemoveAll(l.generation.dir))
 		}
 	})
 	return err
+}
+
+// close closes the packs of a generation that nobody reads.
+func (g *generation) close() error {
+	if g.store == nil {
+		return nil
+	}
+	err := g.store.Close()
+	g.store = nil
+	return err
+}
+
+// rest closes what is open and in nobody's hands.
+func (r *repository) rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current != nil && r.current.leases == 0 {
+		_ = r.current.close() // it was read only
+	}
+	r.client.CloseIdle()
 }
 
 // condemn makes sure that nobody gets a lease of a damaged generation again.
@@ -173,6 +189,7 @@ func (r *repository) condemn(g *generation) {
 		r.current = nil
 	}
 	if g.leases == 0 {
+		_ = g.close()
 		_ = os.RemoveAll(g.dir) // what stays is removed at the next start
 	}
 }

@@ -35,6 +35,7 @@ type indexer struct {
 	entries  []entry
 	inflated int64
 	zlib     io.ReadCloser
+	encoder  encoder
 	appended bool
 
 	children map[int64][]int         // offset of a base to the entries that are offset deltas of it

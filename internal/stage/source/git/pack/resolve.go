@@ -2,7 +2,6 @@ package pack
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -151,7 +150,7 @@ func (x *indexer) missing() []plumbing.Hash {
 // append adds an object to the end of the pack, over the old trailer.
 func (x *indexer) append(hash plumbing.Hash, kind plumbing.ObjectType, content []byte) (int64, error) {
 	offset := x.size - trailerSize
-	encoded, err := encode(kind, content)
+	encoded, err := x.encoder.encode(kind, content)
 	if err != nil {
 		return 0, err
 	}
@@ -169,20 +168,6 @@ func (x *indexer) append(hash plumbing.Hash, kind plumbing.ObjectType, content [
 		actual: kind,
 	})
 	return offset, nil
-}
-
-// encode is an object as a pack holds it.
-func encode(kind plumbing.ObjectType, content []byte) ([]byte, error) {
-	out := bytes.NewBuffer(appendHeader(nil, kind, int64(len(content))))
-	deflated, err := zlib.NewWriterLevel(out, zlib.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := deflated.Write(content); err != nil {
-		return nil, err
-	}
-	err = deflated.Close()
-	return out.Bytes(), err
 }
 
 // seal writes the object count and the checksum anew where objects were appended, and returns the

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bufio"
 	"bytes"
 	"compress/zlib"
 	"errors"
@@ -19,8 +20,9 @@ import (
 
 // Store reads the objects of a folder of packs. It is safe for concurrent use.
 type Store struct {
-	dir   string
-	zlib  sync.Pool // of io.ReadCloser
+	dir       string
+	inflaters sync.Pool // of *inflater
+
 	mu    sync.RWMutex
 	packs []*packFile
 	names map[string]struct{}
@@ -233,19 +235,28 @@ func (s *Store) Size(hash plumbing.Hash) (int64, error) {
 	return target, nil
 }
 
+// inflater is what reading deflated bytes takes. It is used again and again: the buffers are larger
+// than most objects.
+type inflater struct {
+	in       counting
+	deflated io.ReadCloser
+}
+
 // inflate reads the deflated bytes of an object; done gives back what that takes.
 func (s *Store) inflate(at place, h header) (inflated io.Reader, done func(), err error) {
-	in := newCounting(at.pack.file, at.offset+int64(h.length), at.pack.end())
-	pooled := s.zlib.Get()
-	if pooled == nil {
-		fresh, err := zlib.NewReader(in)
-		if err != nil {
+	from := at.offset + int64(h.length)
+	section := io.NewSectionReader(at.pack.file, from, at.pack.end()-from)
+	pooled, found := s.inflaters.Get().(*inflater)
+	if !found {
+		pooled = &inflater{in: counting{in: bufio.NewReaderSize(section, 8<<10)}}
+		if pooled.deflated, err = zlib.NewReader(&pooled.in); err != nil {
 			return nil, nil, err
 		}
-		return fresh, func() { s.zlib.Put(fresh) }, nil
+	} else {
+		pooled.in.in.Reset(section)
+		if err := pooled.deflated.(zlib.Resetter).Reset(&pooled.in, nil); err != nil {
+			return nil, nil, err
+		}
 	}
-	if err := pooled.(zlib.Resetter).Reset(in, nil); err != nil {
-		return nil, nil, err
-	}
-	return pooled.(io.Reader), func() { s.zlib.Put(pooled) }, nil
+	return pooled.deflated, func() { s.inflaters.Put(pooled) }, nil
 }

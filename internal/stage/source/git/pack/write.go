@@ -2,6 +2,8 @@ package pack
 
 import (
 	"bufio"
+	"bytes"
+	"compress/zlib"
 	"context"
 	"crypto/sha1" //nolint:gosec // Git's object names are SHA-1
 	"encoding/binary"
@@ -47,6 +49,7 @@ func write(ctx context.Context, file *os.File, from *Store, hashes []plumbing.Ha
 	if _, err := out.Write(head); err != nil {
 		return err
 	}
+	var encoder encoder
 	for _, hash := range hashes {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -55,7 +58,7 @@ func write(ctx context.Context, file *os.File, from *Store, hashes []plumbing.Ha
 		if err != nil {
 			return err
 		}
-		encoded, err := encode(kind, content)
+		encoded, err := encoder.encode(kind, content)
 		if err != nil {
 			return err
 		}
@@ -65,4 +68,29 @@ func write(ctx context.Context, file *os.File, from *Store, hashes []plumbing.Ha
 	}
 	_, err := buffered.Write(sum.Sum(nil))
 	return errors.Join(err, buffered.Flush())
+}
+
+// encoder deflates objects one after the other. Its zero value is ready.
+type encoder struct {
+	out     bytes.Buffer
+	deflate *zlib.Writer // a megabyte: too much to make anew for each object
+}
+
+// encode is an object as a pack holds it, valid until the next call.
+func (e *encoder) encode(kind plumbing.ObjectType, content []byte) ([]byte, error) {
+	e.out.Reset()
+	e.out.Write(appendHeader(nil, kind, int64(len(content))))
+	if e.deflate == nil {
+		var err error
+		if e.deflate, err = zlib.NewWriterLevel(&e.out, zlib.BestSpeed); err != nil {
+			return nil, err
+		}
+	} else {
+		e.deflate.Reset(&e.out)
+	}
+	if _, err := e.deflate.Write(content); err != nil {
+		return nil, err
+	}
+	err := e.deflate.Close()
+	return e.out.Bytes(), err
 }
