@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
-
 	"holdfast.dev/holdfast/internal/model/tree"
 )
 
@@ -31,8 +29,8 @@ const (
 
 // collect returns all patterns in rising order of weight: version control, then the ignore files in
 // the order in which a walk through the directories meets them, then the spec.
-func collect(entries []tree.Entry, read func(path string) ([]byte, error), specIgnore *string) ([]gitignore.Pattern, error) {
-	var own []gitignore.Pattern
+func collect(entries []tree.Entry, read func(path string) ([]byte, error), specIgnore *string) ([]rule, error) {
+	var own []rule
 	for _, entry := range ignoreFiles(entries) {
 		if entry.Size > maxFileSize {
 			return nil, fmt.Errorf("reading %s: %d bytes are more than the %d allowed", entry.Path, entry.Size, maxFileSize)
@@ -81,7 +79,7 @@ func domainOf(name string) []string {
 	return strings.Split(dir, "/")
 }
 
-func parse(patterns []gitignore.Pattern, text string, domain []string) ([]gitignore.Pattern, error) {
+func parse(rules []rule, text string, domain []string) ([]rule, error) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
@@ -90,12 +88,12 @@ func parse(patterns []gitignore.Pattern, text string, domain []string) ([]gitign
 		if err := checkPattern(line); err != nil {
 			return nil, err
 		}
-		patterns = append(patterns, gitignore.ParsePattern(line, domain))
+		rules = append(rules, newRule(line, domain))
 	}
-	if len(patterns) > maxPatterns {
+	if len(rules) > maxPatterns {
 		return nil, fmt.Errorf("more than %d patterns", maxPatterns)
 	}
-	return patterns, nil
+	return rules, nil
 }
 
 // checkPattern refuses what no person writes but what costs a lot to match.
@@ -108,10 +106,10 @@ func checkPattern(line string) error {
 	return nil
 }
 
-func words(text string) []gitignore.Pattern {
-	var patterns []gitignore.Pattern
+func words(text string) []rule {
+	var rules []rule
 	for word := range strings.FieldsSeq(text) {
-		patterns = append(patterns, gitignore.ParsePattern(word, nil))
+		rules = append(rules, newRule(word, nil))
 	}
-	return patterns
+	return rules
 }
