@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -109,7 +110,7 @@ func (c *Controller) announceIfSlow(ctx context.Context, object *sourcev1.GitRep
 	announcement, finished := object.DeepCopy(), make(chan *sourcev1.GitRepository, 1)
 	timer := time.AfterFunc(slow, func() {
 		status := inProgress(announcement, c.Now())
-		if find(announcement.Status.Conditions, "Reconciling").Reason == "ProgressingWithRetry" {
+		if find(announcement.Status.Conditions, meta.ReconcilingCondition).Reason == meta.ProgressingWithRetryReason {
 			finished <- nil // a retry is no news
 			return
 		}
