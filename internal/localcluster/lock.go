@@ -79,6 +79,11 @@ func tryAcquire(f folder) (*hold, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("locking the data folder %s: %w", f, err)
 	}
+	// What a killed process has left there must not be taken for us: its number may be another's by now.
+	if err := file.Truncate(0); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("clearing the lock of the data folder: %w", err)
+	}
 	return &hold{file: file}, nil
 }
 

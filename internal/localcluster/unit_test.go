@@ -389,6 +389,35 @@ func TestSweepTakesOnlyWhatIsAbandoned(t *testing.T) {
 	}
 }
 
+func TestSocketsHaveShortPaths(t *testing.T) {
+	cases := map[string]struct {
+		why, name string
+		temporary bool
+	}{
+		"Short": {why: "what belongs to the data lies with it", name: "d"},
+		"Long":  {why: "systems refuse longer paths of sockets", name: strings.Repeat("deep", 25), temporary: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			root, err := os.MkdirTemp("", "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.RemoveAll(root) }()
+			f := folder(filepath.Join(root, c.name))
+			dir, temporary, err := socketFolder(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.RemoveAll(dir) }()
+			info, err := os.Stat(dir)
+			if err != nil || info.Mode().Perm() != 0o700 || temporary != c.temporary || len(dir) > maxSocketPath {
+				t.Errorf("%s: %s, temporary %v, %v, %v", c.why, dir, temporary, info, err)
+			}
+		})
+	}
+}
+
 func TestMessage(t *testing.T) {
 	cases := map[string]struct{ why, in, want string }{
 		"Klog":  {why: "the header is for the log", in: "F0102 15:04:05.000001 1 hooks.go:203] PostStartHook failed: x\nmore", want: "PostStartHook failed: x"},
