@@ -86,8 +86,7 @@ func (p *resourcePrinter) printChange(change fleet.Change) error {
 // printNames writes names as kubectl takes them: "kustomization.kustomize.toolkit.fluxcd.io/apps".
 func (p *resourcePrinter) printNames(resources []fleet.Resource) error {
 	for _, resource := range resources {
-		kind := resource.Kind
-		if _, err := fmt.Fprintf(p.std.Out, "%s.%s/%s\n", kind.Word(), kind.Group, resource.Object.GetName()); err != nil {
+		if _, err := fmt.Fprintln(p.std.Out, kubectlName(resource.Ref())); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@
 // Beside the commands of testscript there are:
 //
 //	holdfast ARGS...       the program
+//	exec-code N ARGS...    exec, with the exit code that is expected
 //	apply FILE...          create the objects of YAML files ($NS is expanded), status included
 //	answer KIND NAME FILE  act as the controller of one resource until the script ends: answer each
 //	                       request and each new generation with the status in FILE
@@ -14,9 +15,12 @@ package scripts_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -67,11 +71,28 @@ func TestLocal(t *testing.T) {
 		Dir:                 "testdata/local",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
+		Cmds:                map[string]command{"exec-code": execCode},
 		Setup: func(env *testscript.Env) error {
 			isolate(env)
 			return nil
 		},
 	})
+}
+
+// execCode runs a program like exec, and checks its exit code.
+func execCode(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exec-code N PROGRAM ARGS...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	}
+	if want := args[0]; strconv.Itoa(code) != want {
+		ts.Fatalf("exit code %d (%v), want %s", code, err, want)
+	}
 }
 
 // isolate keeps the person's own clusters and settings out of the scripts.
