@@ -158,3 +158,25 @@ func TestWaitingForAnotherFetchObeysTheTimeout(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestServerThatStumblesOverWhatWeHave(t *testing.T) {
+	server := gittest.Serve(t, gittest.Options{})
+	repo := server.Repository(t, "r")
+	repo.Commit(t, map[string]string{"a": "1"})
+	fetcher := newFetcher(t)
+	fetch(t, fetcher, onBranch(repo.URL(), "main"))
+	repo.Commit(t, map[string]string{"a": "2"})
+	server.Reset()
+	server.Break(func(r *http.Request) gittest.Fault {
+		if r.Method == http.MethodPost && server.Count("/git-upload-pack") == 1 {
+			return func(w http.ResponseWriter, _ *http.Request, _ *gittest.Server) {
+				w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+				_, _ = w.Write([]byte("0014ERR lost a commit"[:20]))
+			}
+		}
+		return nil
+	})
+	if got := fetch(t, fetcher, onBranch(repo.URL(), "main")); got.Content["a"] != "2" {
+		t.Errorf("got %v", got.Content)
+	}
+}

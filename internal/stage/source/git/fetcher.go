@@ -17,7 +17,8 @@ import (
 	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
 
-// Condition reasons of this stage's errors, as Flux names them.
+// Condition reasons of this stage's errors, as Flux uses them: AuthenticationFailed is for credentials
+// that are unusable in themselves; what a server refuses is an operation that failed.
 const (
 	reasonURL    = "URLInvalid"
 	reasonAccess = "AuthenticationFailed"
@@ -155,9 +156,6 @@ func (p plan) explain(err error) error {
 	var unusable *wire.AccessError
 	if errors.As(err, &unusable) {
 		return fault.Stall(reasonAccess, err)
-	}
-	if errors.Is(err, wire.ErrUnauthorized) || errors.Is(err, wire.ErrForbidden) {
-		return fault.Because(reasonAccess, err)
 	}
 	return fault.Because(reasonFailed, err)
 }

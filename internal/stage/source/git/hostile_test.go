@@ -52,12 +52,12 @@ func TestHostileNames(t *testing.T) {
 		"Absolute":    "/etc",
 		"Long":        strings.Repeat("x", 300),
 	}
+	server := gittest.Serve(t, gittest.Options{})
+	repo := server.Repository(t, "r")
+	blob := repo.Object(t, "blob", []byte("#!/bin/sh\n"))
 	for label, name := range names {
 		for _, mode := range []string{"100644", "40000"} {
 			t.Run(label+mode, func(t *testing.T) {
-				server := gittest.Serve(t, gittest.Options{})
-				repo := server.Repository(t, "r")
-				blob := repo.Object(t, "blob", []byte("#!/bin/sh\n"))
 				hash := blob
 				if mode == "40000" {
 					hash = rawTree(t, repo, raw{"100755", "post-checkout", blob})

@@ -151,7 +151,7 @@ func (u *update) ensure(ctx context.Context, held *lease, candidates []candidate
 	for _, c := range missing {
 		want.Hashes = append(want.Hashes, c.want)
 	}
-	if err := u.receive(ctx, held, want); err != nil {
+	if err := u.receiveAnyhow(ctx, held, want); err != nil {
 		return err
 	}
 	added := make([]tip, 0, len(missing))
@@ -222,6 +222,18 @@ func (u *update) searchHistory(ctx context.Context, held *lease, pinned plumbing
 }
 
 var errNoCommit = errors.New("commit not found")
+
+// receiveAnyhow is receive, and once more without a word of what we have where the server refuses: it
+// may have stumbled over a commit that it lost.
+func (u *update) receiveAnyhow(ctx context.Context, held *lease, want wire.Want) error {
+	err := u.receive(ctx, held, want)
+	var refused *wire.RemoteError
+	if !errors.As(err, &refused) || len(want.Haves) == 0 || ctx.Err() != nil {
+		return err
+	}
+	want.Haves = nil
+	return u.receive(ctx, held, want)
+}
 
 // receive fetches a pack into the cache.
 func (u *update) receive(ctx context.Context, held *lease, want wire.Want) error {
