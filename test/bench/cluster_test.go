@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -65,12 +66,13 @@ func (c *cluster) parallel(b *testing.B, n int, step func(i int) error) {
 type standings struct {
 	lock    sync.Mutex
 	applied map[string]string // revision that a unit is ready at
+	latest  map[string][]metav1.Condition
 	changed chan struct{}
 }
 
 func (c *cluster) follow(ctx context.Context, b *testing.B, namespace string) *standings {
 	b.Helper()
-	s := &standings{applied: map[string]string{}, changed: make(chan struct{}, 1)}
+	s := &standings{applied: map[string]string{}, latest: map[string][]metav1.Condition{}, changed: make(chan struct{}, 1)}
 	watcher, err := c.api.Watch(ctx, &kustomizev1.KustomizationList{}, client.InNamespace(namespace))
 	if err != nil {
 		b.Fatal(err)
@@ -82,7 +84,7 @@ func (c *cluster) follow(ctx context.Context, b *testing.B, namespace string) *s
 				continue
 			}
 			s.lock.Lock()
-			s.applied[unit.Name] = ""
+			s.applied[unit.Name], s.latest[unit.Name] = "", unit.Status.Conditions
 			if apimeta.IsStatusConditionTrue(unit.Status.Conditions, "Ready") && unit.Generation == unit.Status.ObservedGeneration {
 				s.applied[unit.Name] = unit.Status.LastAppliedRevision
 			}
@@ -116,9 +118,21 @@ func (s *standings) await(b *testing.B, count int, revision string, limit time.D
 		select {
 		case <-s.changed:
 		case <-deadline:
-			b.Fatalf("%d of %d units were ready after %s", ready, count, limit)
+			b.Fatalf("%d of %d units were ready after %s; %s", ready, count, limit, s.laggard(revision))
 		}
 	}
+}
+
+// laggard describes one unit that is not where it should be.
+func (s *standings) laggard(revision string) string {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for name, applied := range s.applied {
+		if applied == "" || revision != "" && applied != revision {
+			return fmt.Sprintf("%s is at %q: %+v", name, applied, s.latest[name])
+		}
+	}
+	return "some do not exist"
 }
 
 // awaitValue returns when a ConfigMap has a value.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -22,11 +23,22 @@ var shapes = []shape{
 	{name: "1000x4", units: 1000, objects: 4, stuck: 20, apps: true},
 }
 
+// custom measures another fleet instead, for example -fleet 20x10.
+var custom = flag.String("fleet", "", "measure one fleet of UNITSxOBJECTS instead")
+
 // rest is how long the fleet is watched doing nothing.
 const rest = 60 * time.Second
 
 func BenchmarkDelivery(b *testing.B) {
-	for _, s := range shapes {
+	fleets := shapes
+	if *custom != "" {
+		one := shape{name: *custom}
+		if _, err := fmt.Sscanf(*custom, "%dx%d", &one.units, &one.objects); err != nil {
+			b.Fatalf("-fleet %s: %v", *custom, err)
+		}
+		fleets = []shape{one}
+	}
+	for _, s := range fleets {
 		b.Run(s.name, func(b *testing.B) {
 			for b.Loop() {
 				deliver(b, s)
