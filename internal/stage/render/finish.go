@@ -158,11 +158,11 @@ func unreadable(err error, substituted bool) error {
 	if !substituted {
 		return fmt.Errorf("reading built object: %w", err)
 	}
-	where := lineNumber.FindString(err.Error())
-	if where == "" {
-		where = "the whole"
+	where := ""
+	if line := lineNumber.FindString(err.Error()); line != "" {
+		where = " (" + line + " of the built object)"
 	}
-	return errors.New("after substitution the object is not valid YAML any more (" + where + " of it): a value may need quotes")
+	return errors.New("variables make the object invalid YAML" + where + ": a value may need quotes")
 }
 
 // dress gives an object its labels and its normal form, in Flux's order.

@@ -55,7 +55,7 @@ func inside(name string) (string, error) {
 	}
 	rest, found := strings.CutPrefix(clean, root+"/")
 	if !found {
-		return "", fmt.Errorf("path %q is outside of the source", strings.TrimPrefix(clean, "/"))
+		return "", fmt.Errorf("path %q is outside of the source", clean)
 	}
 	return rest, nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
@@ -132,10 +131,4 @@ func mergeImage(k *types.Kustomization, image types.Image) {
 		return
 	}
 	k.Images = append(k.Images, types.Image{Name: image.Name, NewName: image.NewName, NewTag: image.NewTag, Digest: image.Digest})
-}
-
-// legible removes the name that the tree has within a build from a message.
-func legible(message string) string {
-	message = strings.ReplaceAll(message, root+"/", "")
-	return strings.ReplaceAll(message, "'"+root+"'", "'.'")
 }
