@@ -66,7 +66,7 @@ func (f *feed) inSync() bool { return f != nil && f.synced }
 func (o *Observer) start(f *feed, mapping kube.Mapping) {
 	ctx, stop := context.WithCancel(o.ctx)
 	current := &run{feed: f, stop: stop}
-	f.run, f.err, f.lost = current, nil, false
+	f.run, f.lost = current, false
 	target := stream.Target{Resource: mapping.Resource, Labels: object.LabelOwnerName}
 	if f.only != nil {
 		target.Labels, target.Fields = "", stream.One(f.only.at.name)
