@@ -3,12 +3,10 @@ package git
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strconv"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"holdfast.dev/holdfast/internal/stage/source/git/pack"
+	"holdfast.dev/holdfast/internal/stage/source/git/mirror"
 )
 
 // Every fetch leaves one more pack, and with it what only older commits had.
@@ -19,17 +17,17 @@ const (
 
 // compact replaces an overgrown generation by one that holds the newest commits in one pack. Those
 // who read the old one go on reading it. Only the holder of the turn may call it.
-func (u *update) compact(ctx context.Context, held *lease) error {
-	if held.store.Packs() <= maxPacks {
+func (u *update) compact(ctx context.Context, held *mirror.Lease) error {
+	if held.Store.Packs() <= maxPacks {
 		return nil
 	}
-	all := held.tips()
+	all := held.Tips()
 	keep := all[max(0, len(all)-keepTips):]
 	objects, err := u.reachable(ctx, held, keep)
 	if err != nil {
 		return err
 	}
-	if err := u.repo.replace(ctx, held, keep, objects, u.fetcher.packLimits()); err != nil {
+	if err := held.Replace(ctx, keep, objects, u.fetcher.packLimits()); err != nil {
 		return fmt.Errorf("compacting the repository cache: %w", err)
 	}
 	return nil
@@ -37,7 +35,7 @@ func (u *update) compact(ctx context.Context, held *lease) error {
 
 // reachable lists all objects of some commits: their directories, files, and of whole ones the
 // history.
-func (u *update) reachable(ctx context.Context, held *lease, from tips) ([]plumbing.Hash, error) {
+func (u *update) reachable(ctx context.Context, held *mirror.Lease, from mirror.Tips) ([]plumbing.Hash, error) {
 	r := &reach{nodes: u.fetcher.nodes, lease: held, seen: map[plumbing.Hash]struct{}{}}
 	for _, tip := range from {
 		if err := r.addHistory(ctx, tip); err != nil {
@@ -49,7 +47,7 @@ func (u *update) reachable(ctx context.Context, held *lease, from tips) ([]plumb
 
 type reach struct {
 	nodes *nodes
-	lease *lease
+	lease *mirror.Lease
 	seen  map[plumbing.Hash]struct{}
 	found []plumbing.Hash
 }
@@ -63,9 +61,9 @@ func (r *reach) visit(hash plumbing.Hash) (first bool) {
 	return true
 }
 
-func (r *reach) addHistory(ctx context.Context, from tip) error {
+func (r *reach) addHistory(ctx context.Context, from mirror.Tip) error {
 	walked := map[plumbing.Hash]struct{}{}
-	for queue := []plumbing.Hash{from.commit}; len(queue) > 0; {
+	for queue := []plumbing.Hash{from.Commit}; len(queue) > 0; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -75,7 +73,7 @@ func (r *reach) addHistory(ctx context.Context, from tip) error {
 			continue
 		}
 		walked[next] = struct{}{}
-		read, err := readCommit(r.lease.store, next)
+		read, err := readCommit(r.lease.Store, next)
 		if err != nil {
 			return err
 		}
@@ -83,7 +81,7 @@ func (r *reach) addHistory(ctx context.Context, from tip) error {
 		if err := r.addTree(read.tree); err != nil {
 			return err
 		}
-		if !from.shallow {
+		if !from.Shallow {
 			queue = append(queue, read.parents...)
 		}
 	}
@@ -114,31 +112,5 @@ func (r *reach) addTree(root plumbing.Hash) error {
 			}
 		}
 	}
-	return nil
-}
-
-// replace writes objects to a new generation and makes it the current one.
-func (r *repository) replace(
-	ctx context.Context, old *lease, keep tips, objects []plumbing.Hash, limits pack.Limits,
-) error {
-	r.mu.Lock()
-	r.last++
-	dir := filepath.Join(r.dir, strconv.Itoa(r.last))
-	r.mu.Unlock()
-	next, err := newGeneration(dir)
-	if err != nil {
-		return err
-	}
-	if _, err := pack.Copy(ctx, next.packs(), old.store, objects, limits); err != nil {
-		return err
-	}
-	if err := keep.save(dir); err != nil {
-		return err
-	}
-	next.tips = keep
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.condemn(old.generation)
-	r.current = next
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/revision"
+	"holdfast.dev/holdfast/internal/stage/source/git/mirror"
 	"holdfast.dev/holdfast/internal/stage/source/git/pack"
 	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
@@ -51,7 +52,7 @@ type Options struct {
 // one remote with the same credentials take turns; all others run in parallel.
 type Fetcher struct {
 	options Options
-	cache   *cache
+	cache   *mirror.Cache
 	nodes   *nodes
 }
 
@@ -64,7 +65,9 @@ func New(options Options) *Fetcher {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Fetcher{options: options, cache: newCache(options), nodes: newNodes(options.MaxListingBytes)}
+	return &Fetcher{options: options, cache: mirror.New(options.Dir, options.Now, wire.Options{
+		Dial: options.Dial, UserAgent: options.UserAgent, Proxy: options.Proxy,
+	}), nodes: newNodes(options.MaxListingBytes)}
 }
 
 func defaultTo[T int | int64](value *T, otherwise T) {
@@ -75,7 +78,7 @@ func defaultTo[T int | int64](value *T, otherwise T) {
 
 // Prune removes cached repositories that nobody used for a time, and forgets their connections.
 func (f *Fetcher) Prune(ctx context.Context, unusedFor time.Duration) error {
-	return f.cache.prune(ctx, unusedFor)
+	return f.cache.Prune(ctx, unusedFor)
 }
 
 // plan is a request that was checked.
@@ -192,17 +195,17 @@ func (s selector) revision(label string, commit plumbing.Hash) string {
 type state struct {
 	label  string
 	commit commit
-	lease  *lease // nil says that the caller has this revision already
+	lease  *mirror.Lease // nil says that the caller has this revision already
 }
 
 // obtain makes sure that the commit that a plan means is in the cache. A cached repository that
 // turns out to be damaged is thrown away, and one more attempt starts from nothing.
 func (f *Fetcher) obtain(ctx context.Context, p plan) (state, error) {
-	repo, err := f.cache.acquire(p.endpoint, p.access)
+	repo, err := f.cache.Acquire(p.endpoint, p.access)
 	if err != nil {
 		return state{}, err
 	}
-	defer f.cache.release(repo)
+	defer f.cache.Release(repo)
 	u := &update{fetcher: f, repo: repo, plan: p}
 	found, err := u.run(ctx)
 	if errors.Is(err, pack.ErrCorrupt) && ctx.Err() == nil {

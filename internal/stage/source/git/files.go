@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/source/git/mirror"
 	"holdfast.dev/holdfast/internal/stage/source/git/pack"
 )
 
@@ -26,11 +27,11 @@ type files struct {
 // part is the repository that has the files below a prefix.
 type part struct {
 	prefix string
-	lease  *lease
+	lease  *mirror.Lease
 }
 
 // hold makes a lease part of the files; it is released when they are closed.
-func (f *files) hold(prefix string, held *lease) {
+func (f *files) hold(prefix string, held *mirror.Lease) {
 	f.parts = append(f.parts, part{prefix: prefix, lease: held})
 }
 
@@ -53,7 +54,7 @@ func (f *files) Open(entry tree.Entry) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("opening %q: its %d bytes exceed the limit of %d", entry.Path, entry.Size, f.limit)
 	}
 	held := f.owner(entry.Path)
-	stream, err := held.store.Open(plumbing.NewHash(name), f.limit)
+	stream, err := held.Store.Open(plumbing.NewHash(name), f.limit)
 	if err != nil {
 		condemnIfCorrupt(held, err)
 		return nil, fmt.Errorf("opening %q: %w", entry.Path, err)
@@ -62,7 +63,7 @@ func (f *files) Open(entry tree.Entry) (io.ReadCloser, error) {
 }
 
 // owner finds the innermost repository that a path belongs to.
-func (f *files) owner(path string) *lease {
+func (f *files) owner(path string) *mirror.Lease {
 	best := f.parts[0]
 	for _, part := range f.parts[1:] {
 		if within(path, part.prefix) && len(part.prefix) > len(best.prefix) {
@@ -76,7 +77,7 @@ func (f *files) owner(path string) *lease {
 func (f *files) Close() error {
 	var errs []error
 	for _, part := range f.parts {
-		errs = append(errs, part.lease.release())
+		errs = append(errs, part.lease.Release())
 	}
 	return errors.Join(errs...)
 }
@@ -85,7 +86,7 @@ func (f *files) Close() error {
 type content struct {
 	io.ReadCloser
 	path  string
-	lease *lease
+	lease *mirror.Lease
 }
 
 // Read implements io.Reader.
@@ -98,8 +99,8 @@ func (c *content) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func condemnIfCorrupt(held *lease, err error) {
+func condemnIfCorrupt(held *mirror.Lease, err error) {
 	if errors.Is(err, pack.ErrCorrupt) {
-		held.condemn()
+		held.Condemn()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/source/git/mirror"
 	"holdfast.dev/holdfast/internal/stage/source/git/pack"
 )
 
@@ -30,7 +31,7 @@ func (l *listing) add(ctx context.Context, p plan, s state, chain []place) error
 	}
 	err := walk.descend(ctx, "", s.commit.tree, 0)
 	if errors.Is(err, pack.ErrCorrupt) {
-		s.lease.condemn()
+		s.lease.Condemn()
 	}
 	if err != nil {
 		return err
@@ -47,7 +48,7 @@ func (l *listing) add(ctx context.Context, p plan, s state, chain []place) error
 // walk lists one repository.
 type walk struct {
 	listing *listing
-	lease   *lease
+	lease   *mirror.Lease
 	prefix  string // of the repository in the whole
 	sparse  sparse
 	found   []bool // which of the sparse directories are there

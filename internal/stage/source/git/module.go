@@ -55,7 +55,7 @@ func (l *listing) readModules(s state) (map[string]string, error) {
 		if file.name != ".gitmodules" {
 			continue
 		}
-		_, content, err := s.lease.store.Read(file.hash, maxModulesFile)
+		_, content, err := s.lease.Store.Read(file.hash, maxModulesFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading .gitmodules: %w", err)
 		}

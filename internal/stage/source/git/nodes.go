@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"holdfast.dev/holdfast/internal/stage/source/git/mirror"
 	"holdfast.dev/holdfast/internal/stage/source/git/pack"
 )
 
@@ -129,7 +130,7 @@ type nodes struct {
 // nodeKey has the generation in it: that a tree is complete in one repository says nothing of
 // another, and a name that collides must not cross from one tenant to the next.
 type nodeKey struct {
-	generation *generation
+	generation mirror.Generation
 	hash       plumbing.Hash
 }
 
@@ -144,12 +145,12 @@ func newNodes(limit int64) *nodes {
 }
 
 // get returns a directory, from memory or from the lease's repository.
-func (c *nodes) get(held *lease, hash plumbing.Hash) (*node, error) {
-	key := nodeKey{generation: held.generation, hash: hash}
+func (c *nodes) get(held *mirror.Lease, hash plumbing.Hash) (*node, error) {
+	key := nodeKey{generation: held.Generation(), hash: hash}
 	if found := c.recall(key); found != nil {
 		return found, nil
 	}
-	read, err := readNode(held.store, hash)
+	read, err := readNode(held.Store, hash)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +199,7 @@ func (n *node) bytes() int64 {
 }
 
 // walk visits every directory below a tree once, which proves that all of it is there.
-func (c *nodes) walk(ctx context.Context, held *lease, root plumbing.Hash) error {
+func (c *nodes) walk(ctx context.Context, held *mirror.Lease, root plumbing.Hash) error {
 	seen := map[plumbing.Hash]struct{}{root: {}}
 	for queue := []plumbing.Hash{root}; len(queue) > 0; {
 		if ctx.Err() != nil {

@@ -7,7 +7,6 @@ import (
 	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestCheckComponent(t *testing.T) {
@@ -126,20 +125,6 @@ func FuzzModules(f *testing.F) {
 	f.Add([]byte("[submodule \"../x\"]\npath=../../x\nurl=-x"))
 	f.Fuzz(func(_ *testing.T, content []byte) {
 		_, _ = parseModules(content)
-	})
-}
-
-func FuzzTips(f *testing.F) {
-	f.Add([]byte(strings.Repeat("a", 40) + " refs/shallow/000000\n"))
-	f.Fuzz(func(t *testing.T, content []byte) {
-		decoded, err := decodeTips(content)
-		if err != nil {
-			return
-		}
-		again, err := decodeTips(decoded.encode())
-		if err != nil || !cmp.Equal(decoded, again, cmp.AllowUnexported(tip{})) {
-			t.Errorf("got %v and %v after %v", again, err, decoded)
-		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"holdfast.dev/holdfast/internal/stage/source/git/mirror"
 	"holdfast.dev/holdfast/internal/stage/source/git/pack"
 	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
@@ -20,7 +21,7 @@ import (
 // is fetched only to find a pinned commit at a remote that gives out none but its tips.
 type update struct {
 	fetcher *Fetcher
-	repo    *repository
+	repo    *mirror.Repository
 	plan    plan
 
 	ad           *wire.Advertisement
@@ -31,30 +32,30 @@ func (u *update) run(ctx context.Context) (state, error) {
 	if found, ok, err := u.fromCache(); ok || err != nil {
 		return found, err
 	}
-	arrival := u.repo.arrive()
-	defer u.repo.leave()
-	if err := u.repo.take(ctx); err != nil {
+	arrival := u.repo.Arrive()
+	defer u.repo.Leave()
+	if err := u.repo.Take(ctx); err != nil {
 		return state{}, err
 	}
-	defer u.repo.give()
+	defer u.repo.Give()
 	defer u.hangUp()
 	var err error
-	if u.ad, u.conversation, err = u.repo.list(ctx, arrival); err != nil {
+	if u.ad, u.conversation, err = u.repo.List(ctx, arrival); err != nil {
 		return state{}, err
 	}
 	if u.unchanged() {
 		return state{}, nil
 	}
-	held, err := u.repo.lease()
+	held, err := u.repo.Lease()
 	if err != nil {
 		return state{}, err
 	}
 	found, err := u.bring(ctx, held)
 	if err != nil || found.lease == nil {
 		if errors.Is(err, pack.ErrCorrupt) {
-			held.condemn()
+			held.Condemn()
 		}
-		return found, errors.Join(err, held.release())
+		return found, errors.Join(err, held.Release())
 	}
 	return found, nil
 }
@@ -64,17 +65,17 @@ func (u *update) fromCache() (state, bool, error) {
 	if u.plan.selector.kind != byCommit {
 		return state{}, false, nil
 	}
-	held, err := u.repo.lease()
+	held, err := u.repo.Lease()
 	if err != nil {
 		return state{}, false, err
 	}
-	if !held.has(u.plan.selector.commit) {
-		return state{}, false, held.release()
+	if !held.Has(u.plan.selector.commit) {
+		return state{}, false, held.Release()
 	}
 	found, err := u.state(held, candidate{label: u.plan.selector.label, commit: u.plan.selector.commit})
 	if err != nil {
-		held.condemn()
-		return state{}, false, errors.Join(err, held.release())
+		held.Condemn()
+		return state{}, false, errors.Join(err, held.Release())
 	}
 	return found, true, nil
 }
@@ -90,7 +91,7 @@ func (u *update) unchanged() bool {
 
 func (u *update) revision(c candidate) string { return u.plan.selector.revision(c.label, c.commit) }
 
-func (u *update) bring(ctx context.Context, held *lease) (state, error) {
+func (u *update) bring(ctx context.Context, held *mirror.Lease) (state, error) {
 	if u.plan.selector.kind == byCommit {
 		pinned := candidate{label: u.plan.selector.label, commit: u.plan.selector.commit}
 		if err := u.bringCommit(ctx, held, pinned); err != nil {
@@ -112,19 +113,19 @@ func (u *update) bring(ctx context.Context, held *lease) (state, error) {
 	return u.state(held, newest)
 }
 
-func (u *update) state(held *lease, c candidate) (state, error) {
-	read, err := readCommit(held.store, c.commit)
+func (u *update) state(held *mirror.Lease, c candidate) (state, error) {
+	read, err := readCommit(held.Store, c.commit)
 	return state{label: c.label, commit: read, lease: held}, err
 }
 
-func (u *update) newest(held *lease, candidates []candidate) (candidate, error) {
+func (u *update) newest(held *mirror.Lease, candidates []candidate) (candidate, error) {
 	best := candidates[0]
 	if len(candidates) == 1 {
 		return best, nil
 	}
 	var bestCommit commit
 	for _, c := range candidates {
-		read, err := readCommit(held.store, c.commit)
+		read, err := readCommit(held.Store, c.commit)
 		if err != nil {
 			return best, err
 		}
@@ -136,10 +137,10 @@ func (u *update) newest(held *lease, candidates []candidate) (candidate, error) 
 }
 
 // ensure fetches the candidates that are not here.
-func (u *update) ensure(ctx context.Context, held *lease, candidates []candidate) error {
+func (u *update) ensure(ctx context.Context, held *mirror.Lease, candidates []candidate) error {
 	var missing []candidate
 	for _, c := range candidates {
-		if !held.has(c.commit) {
+		if !held.Has(c.commit) {
 			missing = append(missing, c)
 		}
 	}
@@ -147,21 +148,21 @@ func (u *update) ensure(ctx context.Context, held *lease, candidates []candidate
 		return nil
 	}
 	shallow := u.ad.Shallow()
-	want := wire.Want{Haves: held.tips().haves(!shallow), Shallow: shallow}
+	want := wire.Want{Haves: held.Tips().Haves(!shallow), Shallow: shallow}
 	for _, c := range missing {
 		want.Hashes = append(want.Hashes, c.want)
 	}
 	if err := u.receiveAnyhow(ctx, held, want); err != nil {
 		return err
 	}
-	added := make([]tip, 0, len(missing))
+	added := make([]mirror.Tip, 0, len(missing))
 	for _, c := range missing {
 		if err := u.complete(ctx, held, c.commit); err != nil {
 			return err
 		}
-		added = append(added, tip{commit: c.commit, shallow: shallow})
+		added = append(added, mirror.Tip{Commit: c.commit, Shallow: shallow})
 	}
-	if err := held.add(added...); err != nil {
+	if err := held.Add(added...); err != nil {
 		return err
 	}
 	return u.compact(ctx, held)
@@ -169,8 +170,8 @@ func (u *update) ensure(ctx context.Context, held *lease, candidates []candidate
 
 // bringCommit finds a pinned commit: as the tip of a reference, by asking for it, or by fetching the
 // history in which it should be.
-func (u *update) bringCommit(ctx context.Context, held *lease, pinned candidate) error {
-	if held.has(pinned.commit) {
+func (u *update) bringCommit(ctx context.Context, held *mirror.Lease, pinned candidate) error {
+	if held.Has(pinned.commit) {
 		return nil
 	}
 	for _, ref := range u.ad.Refs {
@@ -190,42 +191,42 @@ func (u *update) bringCommit(ctx context.Context, held *lease, pinned candidate)
 	return u.searchHistory(ctx, held, pinned.commit)
 }
 
-func (u *update) searchHistory(ctx context.Context, held *lease, pinned plumbing.Hash) error {
+func (u *update) searchHistory(ctx context.Context, held *mirror.Lease, pinned plumbing.Hash) error {
 	places, err := u.plan.selector.places(u.ad.Refs)
 	if err != nil {
 		return err
 	}
-	want := wire.Want{Haves: held.tips().haves(true)}
-	var added []tip
+	want := wire.Want{Haves: held.Tips().Haves(true)}
+	var added []mirror.Tip
 	for _, place := range places {
-		if held.tips().whole(place.commit) {
+		if held.Tips().Whole(place.commit) {
 			continue
 		}
 		want.Hashes = append(want.Hashes, place.want)
-		added = append(added, tip{commit: place.commit})
+		added = append(added, mirror.Tip{Commit: place.commit})
 	}
 	if len(want.Hashes) > 0 {
 		if err := u.receive(ctx, held, want); err != nil {
 			return err
 		}
-		if err := held.add(added...); err != nil {
+		if err := held.Add(added...); err != nil {
 			return err
 		}
 	}
-	if !held.store.Has(pinned) {
+	if !held.Store.Has(pinned) {
 		return errNoCommit
 	}
 	if err := u.complete(ctx, held, pinned); err != nil {
 		return err
 	}
-	return held.add(tip{commit: pinned})
+	return held.Add(mirror.Tip{Commit: pinned})
 }
 
 var errNoCommit = errors.New("commit not found")
 
 // receiveAnyhow is receive, and once more without a word of what we have where the server refuses: it
 // may have stumbled over a commit that it lost.
-func (u *update) receiveAnyhow(ctx context.Context, held *lease, want wire.Want) error {
+func (u *update) receiveAnyhow(ctx context.Context, held *mirror.Lease, want wire.Want) error {
 	err := u.receive(ctx, held, want)
 	var refused *wire.RemoteError
 	if !errors.As(err, &refused) || len(want.Haves) == 0 || ctx.Err() != nil {
@@ -236,10 +237,10 @@ func (u *update) receiveAnyhow(ctx context.Context, held *lease, want wire.Want)
 }
 
 // receive fetches a pack into the cache.
-func (u *update) receive(ctx context.Context, held *lease, want wire.Want) error {
+func (u *update) receive(ctx context.Context, held *mirror.Lease, want wire.Want) error {
 	if u.conversation == nil {
 		var err error
-		if u.conversation, err = u.repo.client.Open(ctx); err != nil {
+		if u.conversation, err = u.repo.Open(ctx); err != nil {
 			return err
 		}
 	}
@@ -248,17 +249,12 @@ func (u *update) receive(ctx context.Context, held *lease, want wire.Want) error
 	if err != nil {
 		return err
 	}
-	base := func(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
-		return held.store.Read(hash, u.fetcher.packLimits().Memory)
+	defer func() { _ = stream.Close() }() // all of it was read, or is of no use
+	err = held.Receive(ctx, stream, u.fetcher.packLimits())
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	_, err = pack.Receive(ctx, held.generation.packs(), stream, u.fetcher.packLimits(), base)
-	if err = errors.Join(err, stream.Close()); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return err
-	}
-	return held.store.Refresh()
+	return err
 }
 
 // packLimits derive from the limits of the repository: a pack may hold history and deltas, so its
@@ -283,11 +279,11 @@ func (u *update) hangUp() {
 
 // complete checks that everything that a commit consists of is here, so that it may be told to the
 // remote as something that we have.
-func (u *update) complete(ctx context.Context, held *lease, hash plumbing.Hash) error {
-	if !held.store.Has(hash) {
+func (u *update) complete(ctx context.Context, held *mirror.Lease, hash plumbing.Hash) error {
+	if !held.Store.Has(hash) {
 		return fmt.Errorf("the server did not send commit %s", hash)
 	}
-	read, err := readCommit(held.store, hash)
+	read, err := readCommit(held.Store, hash)
 	if err != nil {
 		return err
 	}

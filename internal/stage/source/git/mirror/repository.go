@@ -1,9 +1,10 @@
-package git
+package mirror
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,10 +17,10 @@ import (
 	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
 
-// repository is the cache of one remote. Its folder holds generations: bare repositories of which
+// Repository is the cache of one remote. Its folder holds generations: bare repositories of which
 // the one with the highest number counts. A damaged or overgrown one is replaced by a new one, and
 // removed when the last reader has left it.
-type repository struct {
+type Repository struct {
 	dir    string
 	client *wire.Client
 	users  int           // guarded by the cache's lock
@@ -41,20 +42,20 @@ type repository struct {
 // generation is one bare repository.
 type generation struct {
 	dir       string
-	tips      tips
+	tips      Tips
 	store     *pack.Store // nil while closed
 	leases    int
 	condemned bool
 }
 
-func newRepository(dir string, client *wire.Client) *repository {
-	r := &repository{dir: dir, client: client, turn: make(chan struct{}, 1)}
+func newRepository(dir string, client *wire.Client) *Repository {
+	r := &Repository{dir: dir, client: client, turn: make(chan struct{}, 1)}
 	r.turn <- struct{}{}
 	return r
 }
 
-// take waits for the turn to talk to the remote.
-func (r *repository) take(ctx context.Context) error {
+// Take waits for the turn to talk to the remote.
+func (r *Repository) Take(ctx context.Context) error {
 	select {
 	case <-r.turn:
 		return nil
@@ -63,11 +64,12 @@ func (r *repository) take(ctx context.Context) error {
 	}
 }
 
-func (r *repository) give() { r.turn <- struct{}{} }
+// Give passes the turn on.
+func (r *Repository) Give() { r.turn <- struct{}{} }
 
-// arrive notes that somebody wants to know the references as they are from now on. It must be
-// followed by leave.
-func (r *repository) arrive() int {
+// Arrive notes that somebody wants to know the references as they are from now on. It must be
+// followed by Leave.
+func (r *Repository) Arrive() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.arrivals++
@@ -75,8 +77,8 @@ func (r *repository) arrive() int {
 	return r.arrivals
 }
 
-// leave forgets the references with the last who might want them: they can be large.
-func (r *repository) leave() {
+// Leave forgets the references with the last who might want them: they can be large.
+func (r *Repository) Leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.waiting--; r.waiting == 0 {
@@ -84,10 +86,10 @@ func (r *repository) leave() {
 	}
 }
 
-// list returns the references as they were at some moment after arrival. Of many that wait for their
+// List returns the references as they were at some moment after arrival. Of many that wait for their
 // turn, only the first asks the remote; conversation is nil for the others. Only the holder of the
 // turn may call it.
-func (r *repository) list(ctx context.Context, arrival int) (*wire.Advertisement, *wire.Conversation, error) {
+func (r *Repository) List(ctx context.Context, arrival int) (*wire.Advertisement, *wire.Conversation, error) {
 	r.mu.Lock()
 	if r.listed != nil && r.listedAt >= arrival {
 		defer r.mu.Unlock()
@@ -105,16 +107,38 @@ func (r *repository) list(ctx context.Context, arrival int) (*wire.Advertisement
 	return conversation.Advertisement(), conversation, nil
 }
 
-// lease is the right to read a generation until release.
-type lease struct {
-	repo       *repository
+// Lease is the right to read a generation until Release.
+type Lease struct {
+	// Store has the generation's objects.
+	Store *pack.Store
+
+	repo       *Repository
 	generation *generation
-	store      *pack.Store
 	once       sync.Once
 }
 
-// lease opens the current generation, or starts the first one.
-func (r *repository) lease() (*lease, error) {
+// Generation tells generations apart: what was learnt of one says nothing of another.
+type Generation struct{ of *generation }
+
+// Generation returns the one that the lease is for.
+func (l *Lease) Generation() Generation { return Generation{of: l.generation} }
+
+// Open begins a conversation with the remote. Only the holder of the turn may call it.
+func (r *Repository) Open(ctx context.Context) (*wire.Conversation, error) { return r.client.Open(ctx) }
+
+// Receive adds a pack of the remote.
+func (l *Lease) Receive(ctx context.Context, in io.Reader, limits pack.Limits) error {
+	base := func(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+		return l.Store.Read(hash, limits.Memory)
+	}
+	if _, err := pack.Receive(ctx, l.generation.packs(), in, limits, base); err != nil {
+		return err
+	}
+	return l.Store.Refresh()
+}
+
+// Lease opens the current generation, or starts the first one.
+func (r *Repository) Lease() (*Lease, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.load(); err != nil {
@@ -131,18 +155,18 @@ func (r *repository) lease() (*lease, error) {
 	}
 	g.leases++
 	r.leases++
-	return &lease{repo: r, generation: g, store: g.store}, nil
+	return &Lease{Store: g.store, repo: r, generation: g}, nil
 }
 
-func (r *repository) leased() bool {
+func (r *Repository) leased() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.leases > 0
 }
 
-// release gives the lease back. Calling it twice does nothing. The packs stay open for the next
+// Release gives the lease back. Calling it twice does nothing. The packs stay open for the next
 // reader, unless the generation is condemned.
-func (l *lease) release() error {
+func (l *Lease) Release() error {
 	var err error
 	l.once.Do(func() {
 		l.repo.mu.Lock()
@@ -167,7 +191,7 @@ func (g *generation) close() error {
 }
 
 // rest closes what is open and in nobody's hands.
-func (r *repository) rest() {
+func (r *Repository) rest() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.current != nil && r.current.leases == 0 {
@@ -176,14 +200,14 @@ func (r *repository) rest() {
 	r.client.CloseIdle()
 }
 
-// condemn makes sure that nobody gets a lease of a damaged generation again.
-func (l *lease) condemn() {
+// Condemn makes sure that nobody gets a lease of a damaged generation again.
+func (l *Lease) Condemn() {
 	l.repo.mu.Lock()
 	defer l.repo.mu.Unlock()
 	l.repo.condemn(l.generation)
 }
 
-func (r *repository) condemn(g *generation) {
+func (r *Repository) condemn(g *generation) {
 	g.condemned = true
 	if r.current == g {
 		r.current = nil
@@ -196,7 +220,7 @@ func (r *repository) condemn(g *generation) {
 
 // load finds the current generation on disk, removes what crashes left, and starts a new generation
 // where there is none.
-func (r *repository) load() error {
+func (r *Repository) load() error {
 	if r.current != nil {
 		return nil
 	}
@@ -215,7 +239,7 @@ func (r *repository) load() error {
 	return nil
 }
 
-func (r *repository) scan() error {
+func (r *Repository) scan() error {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -277,17 +301,18 @@ func newGeneration(dir string) (*generation, error) {
 
 func (g *generation) packs() string { return filepath.Join(g.dir, "objects", "pack") }
 
-// tips returns the commits that the generation holds.
-func (l *lease) tips() tips {
+// Tips returns the commits that the generation holds.
+func (l *Lease) Tips() Tips {
 	l.repo.mu.Lock()
 	defer l.repo.mu.Unlock()
 	return l.generation.tips
 }
 
-func (l *lease) has(commit plumbing.Hash) bool { return l.tips().has(commit) }
+// Has tells whether a commit is one of the tips.
+func (l *Lease) Has(commit plumbing.Hash) bool { return l.Tips().has(commit) }
 
-// add notes that commits are here as a whole.
-func (l *lease) add(added ...tip) error {
+// Add notes that commits are here as a whole.
+func (l *Lease) Add(added ...Tip) error {
 	l.repo.mu.Lock()
 	defer l.repo.mu.Unlock()
 	next := l.generation.tips
@@ -301,7 +326,7 @@ func (l *lease) add(added ...tip) error {
 	return nil
 }
 
-func (t tips) save(dir string) error {
+func (t Tips) save(dir string) error {
 	if err := pack.WriteFile(filepath.Join(dir, shallowFile), t.shallows()); err != nil {
 		return err
 	}

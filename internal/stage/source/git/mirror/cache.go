@@ -1,4 +1,4 @@
-package git
+package mirror
 
 import (
 	"context"
@@ -20,8 +20,8 @@ import (
 	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
 
-// cache knows the repositories on disk.
-type cache struct {
+// Cache knows the repositories on disk. It is safe for concurrent use.
+type Cache struct {
 	dir     string
 	now     func() time.Time
 	options wire.Options
@@ -29,24 +29,24 @@ type cache struct {
 	mu           sync.Mutex
 	salt         []byte
 	names        map[[sha256.Size]byte]string // digests of addresses with credentials to folder names
-	repositories map[string]*repository       // by folder name
-	awake        []*repository                // in the order of last use
+	repositories map[string]*Repository       // by folder name
+	awake        []*Repository                // in the order of last use
 }
 
-func newCache(options Options) *cache {
-	return &cache{
-		dir:          options.Dir,
-		now:          options.Now,
+// New makes a cache in a folder that no other process uses. It does not touch the disk yet.
+func New(dir string, now func() time.Time, options wire.Options) *Cache {
+	options.TempDir = dir
+	return &Cache{
+		dir:          dir,
+		now:          now,
+		options:      options,
 		names:        map[[sha256.Size]byte]string{},
-		repositories: map[string]*repository{},
-		options: wire.Options{
-			Dial: options.Dial, UserAgent: options.UserAgent, Proxy: options.Proxy, TempDir: options.Dir,
-		},
+		repositories: map[string]*Repository{},
 	}
 }
 
-// acquire returns the repository of an address with credentials. It is not pruned until release.
-func (c *cache) acquire(endpoint wire.Endpoint, access wire.Access) (*repository, error) {
+// Acquire returns the repository of an address with credentials. It is not pruned until Release.
+func (c *Cache) Acquire(endpoint wire.Endpoint, access wire.Access) (*Repository, error) {
 	name, err := c.name(endpoint, access)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (c *cache) acquire(endpoint wire.Endpoint, access wire.Access) (*repository
 }
 
 // find returns a known repository, or a new one where there is a client for it.
-func (c *cache) find(name string, client *wire.Client) *repository {
+func (c *Cache) find(name string, client *wire.Client) *Repository {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	repo := c.repositories[name]
@@ -82,8 +82,8 @@ func (c *cache) find(name string, client *wire.Client) *repository {
 const maxAwake = 32
 
 // touch notes that a repository is used, and lets the one rest that was used longest ago.
-func (c *cache) touch(repo *repository) {
-	c.awake = append(slices.DeleteFunc(c.awake, func(other *repository) bool { return other == repo }), repo)
+func (c *Cache) touch(repo *Repository) {
+	c.awake = append(slices.DeleteFunc(c.awake, func(other *Repository) bool { return other == repo }), repo)
 	if len(c.awake) > maxAwake {
 		c.awake[0].rest()
 		c.awake = slices.Delete(c.awake, 0, 1)
@@ -91,14 +91,15 @@ func (c *cache) touch(repo *repository) {
 }
 
 // forget drops a repository that is not on disk any more.
-func (c *cache) forget(name string) {
+func (c *Cache) forget(name string) {
 	repo := c.repositories[name]
 	repo.rest()
-	c.awake = slices.DeleteFunc(c.awake, func(other *repository) bool { return other == repo })
+	c.awake = slices.DeleteFunc(c.awake, func(other *Repository) bool { return other == repo })
 	delete(c.repositories, name)
 }
 
-func (c *cache) release(repo *repository) {
+// Release ends the use of a repository.
+func (c *Cache) Release(repo *Repository) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	repo.users--
@@ -110,7 +111,7 @@ func (c *cache) release(repo *repository) {
 
 // name is the folder of an address with credentials. The digest of the credentials is slow and
 // salted: whoever reads the disk must not be able to test guesses of a password against it.
-func (c *cache) name(endpoint wire.Endpoint, access wire.Access) (string, error) {
+func (c *Cache) name(endpoint wire.Endpoint, access wire.Access) (string, error) {
 	fast := identify(endpoint, access)
 	salt, name, err := c.recall(fast)
 	if err != nil || name != "" {
@@ -129,7 +130,7 @@ func (c *cache) name(endpoint wire.Endpoint, access wire.Access) (string, error)
 	return name, nil
 }
 
-func (c *cache) recall(fast [sha256.Size]byte) (salt []byte, name string, err error) {
+func (c *Cache) recall(fast [sha256.Size]byte) (salt []byte, name string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.loadSalt(); err != nil {
@@ -155,7 +156,7 @@ func identify(endpoint wire.Endpoint, access wire.Access) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-func (c *cache) loadSalt() error {
+func (c *Cache) loadSalt() error {
 	if c.salt != nil {
 		return nil
 	}
@@ -178,8 +179,8 @@ func (c *cache) loadSalt() error {
 	return nil
 }
 
-// prune removes what was not used for a time. What is in use stays, and so does what is not ours.
-func (c *cache) prune(ctx context.Context, unusedFor time.Duration) error {
+// Prune removes what was not used for a time. What is in use stays, and so does what is not ours.
+func (c *Cache) Prune(ctx context.Context, unusedFor time.Duration) error {
 	entries, err := os.ReadDir(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -206,7 +207,7 @@ func (c *cache) prune(ctx context.Context, unusedFor time.Duration) error {
 }
 
 // condemn takes an unused repository's folder out of the cache and returns where it is now.
-func (c *cache) condemn(entry fs.DirEntry, limit time.Time) (string, error) {
+func (c *Cache) condemn(entry fs.DirEntry, limit time.Time) (string, error) {
 	path := filepath.Join(c.dir, entry.Name())
 	if strings.HasPrefix(entry.Name(), trashPrefix) {
 		return path, nil // left by a crash
@@ -239,7 +240,7 @@ func isCacheName(name string) bool {
 
 // forgetIdle drops what is known of repositories that are not on disk, so that addresses that never
 // answered do not pile up.
-func (c *cache) forgetIdle() {
+func (c *Cache) forgetIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, repo := range c.repositories {

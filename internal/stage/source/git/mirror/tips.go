@@ -1,4 +1,4 @@
-package git
+package mirror
 
 import (
 	"bufio"
@@ -9,15 +9,15 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// tip is a commit that a cached repository holds with all its files, and with all its history
+// Tip is a commit that a cached repository holds with all its files, and with all its history
 // where it is not shallow.
-type tip struct {
-	commit  plumbing.Hash
-	shallow bool
+type Tip struct {
+	Commit  plumbing.Hash
+	Shallow bool
 }
 
-// tips are in the order in which they came, oldest first.
-type tips []tip
+// Tips are in the order in which they came, oldest first.
+type Tips []Tip
 
 // The tips are stored as references, in the format of Git's own packed-refs, so that any Git tool
 // can look into the cache. The number in a name is the position.
@@ -26,31 +26,31 @@ const (
 	wholeRef   = "refs/whole/"
 )
 
-func (t tips) encode() []byte {
+func (t Tips) encode() []byte {
 	var out bytes.Buffer
 	for i, tip := range t {
 		prefix := wholeRef
-		if tip.shallow {
+		if tip.Shallow {
 			prefix = shallowRef
 		}
-		fmt.Fprintf(&out, "%s %s%06d\n", tip.commit, prefix, i)
+		fmt.Fprintf(&out, "%s %s%06d\n", tip.Commit, prefix, i)
 	}
 	return out.Bytes()
 }
 
 // shallows is the content of Git's file of that name.
-func (t tips) shallows() []byte {
+func (t Tips) shallows() []byte {
 	var out bytes.Buffer
 	for _, tip := range t {
-		if tip.shallow {
-			fmt.Fprintf(&out, "%s\n", tip.commit)
+		if tip.Shallow {
+			fmt.Fprintf(&out, "%s\n", tip.Commit)
 		}
 	}
 	return out.Bytes()
 }
 
-func decodeTips(content []byte) (tips, error) {
-	var decoded tips
+func decodeTips(content []byte) (Tips, error) {
+	var decoded Tips
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for lines.Scan() {
 		hash, name, found := strings.Cut(lines.Text(), " ")
@@ -58,17 +58,17 @@ func decodeTips(content []byte) (tips, error) {
 		if !found || !plumbing.IsHash(hash) || (!shallow && !strings.HasPrefix(name, wholeRef)) {
 			return nil, fmt.Errorf("reading the list of commits: malformed line %q", lines.Text())
 		}
-		decoded = append(decoded, tip{commit: plumbing.NewHash(hash), shallow: shallow})
+		decoded = append(decoded, Tip{Commit: plumbing.NewHash(hash), Shallow: shallow})
 	}
 	return decoded, lines.Err()
 }
 
 // with returns a list that ends in the given tip. A commit that is whole stays whole.
-func (t tips) with(added tip) tips {
-	next := make(tips, 0, len(t)+1)
+func (t Tips) with(added Tip) Tips {
+	next := make(Tips, 0, len(t)+1)
 	for _, tip := range t {
-		if tip.commit == added.commit {
-			added.shallow = added.shallow && tip.shallow
+		if tip.Commit == added.Commit {
+			added.Shallow = added.Shallow && tip.Shallow
 			continue
 		}
 		next = append(next, tip)
@@ -76,33 +76,33 @@ func (t tips) with(added tip) tips {
 	return append(next, added)
 }
 
-func (t tips) has(commit plumbing.Hash) bool {
+func (t Tips) has(commit plumbing.Hash) bool {
 	for _, tip := range t {
-		if tip.commit == commit {
+		if tip.Commit == commit {
 			return true
 		}
 	}
 	return false
 }
 
-// haves are what to tell the remote that we have: the newest commits, whole ones alone where the
+// Haves are what to tell the remote that we have: the newest commits, whole ones alone where the
 // whole history is wanted.
-func (t tips) haves(wholeOnly bool) []plumbing.Hash {
+func (t Tips) Haves(wholeOnly bool) []plumbing.Hash {
 	const most = 32
 	var haves []plumbing.Hash
 	for i := len(t) - 1; i >= 0 && len(haves) < most; i-- {
-		if !t[i].shallow || !wholeOnly {
-			haves = append(haves, t[i].commit)
+		if !t[i].Shallow || !wholeOnly {
+			haves = append(haves, t[i].Commit)
 		}
 	}
 	return haves
 }
 
-// whole tells whether a commit is here with all its history.
-func (t tips) whole(commit plumbing.Hash) bool {
+// Whole tells whether a commit is here with all its history.
+func (t Tips) Whole(commit plumbing.Hash) bool {
 	for _, tip := range t {
-		if tip.commit == commit {
-			return !tip.shallow
+		if tip.Commit == commit {
+			return !tip.Shallow
 		}
 	}
 	return false
