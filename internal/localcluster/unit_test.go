@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 )
 
 func TestReleaseIsThatOfTheModule(t *testing.T) {
@@ -415,6 +416,29 @@ func TestSocketsHaveShortPaths(t *testing.T) {
 				t.Errorf("%s: %s, temporary %v, %v, %v", c.why, dir, temporary, info, err)
 			}
 		})
+	}
+}
+
+// A component that gives up ends the cluster with its last words, and this process goes on.
+func TestFatalMessagesDoNotEndTheProcess(t *testing.T) {
+	f := folder(t.TempDir())
+	s := openSink(f, nil)
+	defer s.close()
+	heard := make(chan error, 1)
+	captureKlog(s, func(err error) { heard <- err })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		klog.Fatalf("no port %d", 1)
+		t.Error("the caller of a fatal message went on")
+	}()
+	<-ended
+	if err := <-heard; !strings.HasSuffix(err.Error(), ": no port 1") {
+		t.Errorf("heard %q", err)
+	}
+	text, err := os.ReadFile(f.log())
+	if err != nil || !strings.Contains(string(text), "no port 1") {
+		t.Errorf("the log has %q, %v", text, err)
 	}
 }
 
