@@ -9,22 +9,22 @@ BIN ?= bin
 FUZZTIME ?= 30s
 GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/holdfast
-	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/holdfast ./cmd/holdfast
+	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/holdfast ./cmd/holdfast
 
 .PHONY: test
 test: ## run all tests, a real API server included
+	$(GO) build ./...
 	$(GO) test ./...
 
 .PHONY: race
 race: ## run all tests with the race detector
+	$(GO) build ./...
 	$(GO) test -race -timeout 30m ./...
 
 .PHONY: check
