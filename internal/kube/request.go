@@ -102,6 +102,7 @@ func (c *Cluster) send(ctx context.Context, verb string, ref object.Ref, body []
 	result := request.Do(ctx).StatusCode(&status)
 	raw, err := result.Raw()
 	if err != nil {
+		err = result.Error() // Raw's own error does not say what the server did
 		c.learn(err)
 		return Applied{}, err
 	}

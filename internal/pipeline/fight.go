@@ -71,6 +71,9 @@ func (f fights) review(ctx context.Context, now time.Time, job Job, set check.Pa
 // correct asks to correct an object now. It returns how long that has to wait, 0 for not at all, and
 // whether this is the moment at which a truce begins.
 func (f *fight) correct(now time.Time, longest time.Duration) (begins bool, wait time.Duration) {
+	if now.Equal(f.last) {
+		return false, 0 // asked before in the same pass
+	}
 	if now.Before(f.until) {
 		return false, f.until.Sub(now)
 	}

@@ -33,15 +33,16 @@ func New(renderer *render.Renderer, applier *apply.Applier, now func() time.Time
 // be under way.
 func (l *Line) Advance(ctx context.Context, job Job) Outcome {
 	unit := l.units.of(job.Unit)
+	unit.begin(job.Site, l.now())
 	out := Outcome{Inventory: job.Inventory}
 	rendered, err := l.render.Render(ctx, job.Render)
 	if err != nil {
-		return out.fail(fault.Because(fault.ReasonOf(err, "BuildFailed"), err))
+		return l.reject(ctx, job, unit, out, fault.Because(fault.ReasonOf(err, "BuildFailed"), err))
 	}
 	out.Fingerprint = rendered.Fingerprint
 	passed, err := unit.check(ctx, job, rendered)
 	if err != nil {
-		return out.fail(err)
+		return l.reject(ctx, job, unit, out, err)
 	}
 	live := liveView{job.Site.Observer}
 	if err := claim(job, passed); err != nil {
@@ -123,7 +124,7 @@ func (u *unit) early(job Job, live liveView) bool {
 
 // write applies the set. When it fails half-way, the inventory names what was reached.
 func (l *Line) write(ctx context.Context, job Job, unit *unit, passed check.Passed, live liveView, out Outcome) Outcome {
-	hold, after := unit.fights.review(ctx, l.now(), job, passed, unit.memory, live, &out)
+	hold, after := unit.fights.review(ctx, unit.now, job, passed, unit.memory, live, &out)
 	result, err := l.apply.Apply(ctx, apply.Request{
 		Cluster: job.Site.Cluster, Set: passed, Memory: unit.memory, View: live,
 		Force: job.Force, Ignore: job.Ignore, Hold: hold, Verify: job.Verify,
@@ -137,10 +138,11 @@ func (l *Line) write(ctx context.Context, job Job, unit *unit, passed check.Pass
 	case err != nil && fault.KindOf(err) == fault.Waiting:
 		return out.park(err.Error(), fault.AfterOf(err))
 	case err != nil:
-		return out.fail(partial(err, result.Changes))
+		return l.reject(ctx, job, unit, out, partial(err, result.Changes))
 	case len(result.Waiting) > 0:
 		return out.park(fmt.Sprintf("waiting for %s to be established", list(result.Waiting)), establishTime)
 	}
+	unit.applied = passed
 	return out
 }
 

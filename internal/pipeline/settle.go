@@ -20,15 +20,17 @@ func (l *Line) settle(job Job, unit *unit, passed check.Passed, out Outcome) Out
 		return out
 	}
 	out.Checked = true
+	verdict := judge(checks, job.Site.Observer.State)
 	now := l.now()
-	if unit.wait.fingerprint != out.Fingerprint || job.Restart || len(out.Changes.Made()) > 0 {
+	if unit.wait.restarts(verdict, out, job.Restart) {
 		unit.wait = wait{fingerprint: out.Fingerprint, since: now}
 	}
-	out.Waited = now.Sub(unit.wait.since)
-	verdict := judge(checks, job.Site.Observer.State)
-	switch next := decide(verdict, out.Waited, job.Timeout); next {
+	if !unit.wait.over {
+		out.Waited = now.Sub(unit.wait.since)
+	}
+	switch decide(verdict, out.Waited, job.Timeout) {
 	case keep:
-		out.Healthy = true
+		out.Healthy, unit.wait.over = true, true
 		return out
 	case giveUp:
 		return out.fail(fault.Because("HealthCheckFailed", verdict.failure(out.Waited)))
@@ -37,6 +39,13 @@ func (l *Line) settle(job Job, unit *unit, passed check.Passed, out Outcome) Out
 	default:
 		return out.park(verdict.pendingList(), job.Timeout-out.Waited)
 	}
+}
+
+// restarts tells whether the clock begins anew: there is something new to wait for, somebody asked,
+// or what was healthy is not any more.
+func (w wait) restarts(v verdict, out Outcome, asked bool) bool {
+	regressed := w.over && len(v.pending)+len(v.failed) > 0
+	return w.fingerprint != out.Fingerprint || asked || regressed || len(out.Changes.Made()) > 0
 }
 
 // checks returns what must be healthy: everything that is applied, or what the unit names. A unit

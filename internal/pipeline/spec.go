@@ -75,6 +75,9 @@ type Outcome struct {
 	Inventory []object.Ref
 	// Changes and Pruned are what was done to objects in this pass.
 	Changes, Pruned object.Changes
+	// Upheld are corrections towards what was applied before, made because the wish of now could not
+	// be had.
+	Upheld object.Changes
 	// Applied says that the whole set is in the cluster and stale objects are gone.
 	Applied bool
 	// Checked says that health was asked for; Healthy that all of it is given, since Waited.

@@ -81,7 +81,7 @@ func (v *visit) run(ctx context.Context) time.Duration {
 	}
 	job, err := v.prepare(ctx)
 	if err != nil {
-		return v.refuse(ctx, err)
+		return v.refuse(ctx, job, err)
 	}
 	v.stood = v.attempt.stands(&v.status)
 	outcome := v.Line.Advance(ctx, job)
@@ -124,14 +124,40 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 }
 
 // refuse ends a visit that did not get as far as the line.
-func (v *visit) refuse(ctx context.Context, err error) time.Duration {
+// Drift of what it applied before is corrected all the same.
+func (v *visit) refuse(ctx context.Context, job pipeline.Job, err error) time.Duration {
+	upheld := v.uphold(ctx, job, err)
+	err = upheld.Err
 	var old *behind
 	if errors.As(err, &old) && !v.asked && v.within(behindGrace) {
-		return behindGrace
+		return soonest(upheld.After, behindGrace)
 	}
 	if ctx.Err() != nil {
 		return 0
 	}
+	return soonest(upheld.After, v.refused(err))
+}
+
+// uphold keeps up what the unit has applied, unless it may not act any more.
+func (v *visit) uphold(ctx context.Context, job pipeline.Job, cause error) pipeline.Outcome {
+	out := pipeline.Outcome{Err: cause}
+	if fault.ReasonOf(cause, "") == reasonAccessDenied {
+		return out
+	}
+	if job.Site.Observer == nil {
+		var err error
+		if job.Site, err = v.site(ctx, v.unit); err != nil {
+			return out
+		}
+	}
+	job.Unit, job.Inventory = ownerOf(v.unit), inventoryOf(&v.status)
+	out = v.Line.Uphold(ctx, job, cause)
+	v.tellChanges(out)
+	return out
+}
+
+// refused puts a refusal into the status and returns when to try again.
+func (v *visit) refused(err error) time.Duration {
 	kind := fault.KindOf(err)
 	v.failed(&v.status, fault.ReasonOf(err, meta.ReconciliationFailedReason), err.Error(), kind == fault.Stalled)
 	v.tellFailure(err, kind)
@@ -172,10 +198,14 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 	default:
 		changed := len(out.Changes.Made()) + len(out.Pruned.Made())
 		fresh := !v.stood || v.asked || changed > 0
+		// A commit that changes nothing here is no news: it costs the status, and no event.
+		news := v.asked || changed > 0 || !v.wasReady(&v.status)
 		wasHealthy := apimeta.IsStatusConditionTrue(v.status.Conditions, meta.HealthyCondition)
 		v.succeeded(&v.status, out.Checked, out.Waited)
 		if fresh {
 			v.remember(&v.status, out.Fingerprint, meta.ReconciliationSucceededReason, v.now(), took+out.Waited)
+		}
+		if news {
 			v.tellSuccess(out, took+out.Waited, changed > 0, wasHealthy)
 		}
 		v.note.failures = 0

@@ -1,8 +1,11 @@
 package kustomization
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
@@ -26,10 +29,7 @@ func (b *behind) Error() string { return b.text }
 // the dependencies wake the unit, so nothing has to ask again.
 func (r *reconciler) dependencies(ctx context.Context, u *kustomizev1.Kustomization, artifact *meta.Artifact) error {
 	for _, wish := range u.Spec.DependsOn {
-		name := types.NamespacedName{Namespace: wish.Namespace, Name: wish.Name}
-		if name.Namespace == "" {
-			name.Namespace = u.Namespace
-		}
+		name := dependency(u, wish)
 		var other kustomizev1.Kustomization
 		if err := r.Client.Get(ctx, name, &other); err != nil {
 			return waiting(fmt.Errorf("dependency '%s' not found: %w", name, err))
@@ -47,7 +47,7 @@ func (r *reconciler) dependencies(ctx context.Context, u *kustomizev1.Kustomizat
 			}
 		}
 		if err := ready(u, &other, name, artifact); err != nil {
-			return waiting(err)
+			return cmp.Or(r.cycle(ctx, u, name), waiting(err))
 		}
 	}
 	return nil
@@ -66,6 +66,53 @@ func ready(u, other *kustomizev1.Kustomization, name types.NamespacedName, artif
 		return &behind{fmt.Sprintf("dependency '%s' revision is not up to date", name)}
 	}
 	return nil
+}
+
+// cycle looks for a way from a dependency back to the unit. Units in a cycle wait for each other for
+// ever, so the error names them all. A dependency with an expression of its own is no part of one: it
+// may hold however the other fares.
+func (r *reconciler) cycle(ctx context.Context, u *kustomizev1.Kustomization, from types.NamespacedName) error {
+	self := nameOf(u)
+	came := map[types.NamespacedName]types.NamespacedName{from: self}
+	for queue := []types.NamespacedName{from}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if at == self {
+			return fault.Stall(meta.DependencyNotReadyReason, fmt.Errorf(
+				"dependency cycle: %s; remove one of these dependsOn entries", route(self, came)))
+		}
+		var other kustomizev1.Kustomization
+		if err := r.Client.Get(ctx, at, &other); err != nil {
+			continue // a missing dependency ends this way
+		}
+		for _, wish := range other.Spec.DependsOn {
+			next := dependency(&other, wish)
+			if _, seen := came[next]; !seen && (wish.ReadyExpr == "" || r.AdditiveCELDependencyCheck) {
+				came[next] = at
+				queue = append(queue, next)
+			}
+		}
+	}
+	return nil
+}
+
+// route writes the way around a cycle: "a → b → a".
+func route(self types.NamespacedName, came map[types.NamespacedName]types.NamespacedName) string {
+	way := []string{self.String()}
+	for at := came[self]; at != self; at = came[at] {
+		way = append(way, at.String())
+	}
+	way = append(way, self.String())
+	slices.Reverse(way)
+	return strings.Join(way, " → ")
+}
+
+// dependency returns the name of a unit that another depends on.
+func dependency(u *kustomizev1.Kustomization, wish kustomizev1.DependencyReference) types.NamespacedName {
+	name := types.NamespacedName{Namespace: wish.Namespace, Name: wish.Name}
+	if name.Namespace == "" {
+		name.Namespace = u.Namespace
+	}
+	return name
 }
 
 // readyExpr evaluates the unit's own idea of when a dependency is ready, over the two resources.

@@ -14,6 +14,9 @@ import (
 	"holdfast.dev/holdfast/internal/model/fault"
 )
 
+// reasonAccessDenied says that a unit names what it may not see.
+const reasonAccessDenied = "AccessDenied"
+
 // originRevisionKey is where an OCI artifact says which revision it was made of.
 const originRevisionKey = "org.opencontainers.image.revision"
 
@@ -40,7 +43,7 @@ func (r *reconciler) artifact(ctx context.Context, u *kustomizev1.Kustomization)
 	name := sourceName(u)
 	kind := u.Spec.SourceRef.Kind
 	if r.NoCrossNamespaceRefs && name.Namespace != u.Namespace {
-		return nil, fault.Stall("AccessDenied", fmt.Errorf(
+		return nil, fault.Stall(reasonAccessDenied, fmt.Errorf(
 			"can't access '%s/%s', cross-namespace references have been blocked", kind, name))
 	}
 	empty, known := sourceKinds[kind]

@@ -61,6 +61,9 @@ func (v *visit) tellChanges(out pipeline.Outcome) {
 	if made := out.Changes.Made(); len(made) > 0 && out.Phase != pipeline.Failed {
 		v.tell(corev1.EventTypeNormal, made.String())
 	}
+	if len(out.Upheld) > 0 {
+		v.tell(corev1.EventTypeNormal, out.Upheld.String())
+	}
 	if made := out.Pruned.Made(); len(made) > 0 {
 		v.tell(corev1.EventTypeNormal, made.String())
 	}

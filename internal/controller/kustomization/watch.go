@@ -79,11 +79,7 @@ func inputKey(kind string, name types.NamespacedName) string {
 func inputs(u *kustomizev1.Kustomization) []string {
 	keys := []string{inputKey(u.Spec.SourceRef.Kind, sourceName(u))}
 	for _, wish := range u.Spec.DependsOn {
-		name := types.NamespacedName{Namespace: wish.Namespace, Name: wish.Name}
-		if name.Namespace == "" {
-			name.Namespace = u.Namespace
-		}
-		keys = append(keys, inputKey(kustomizev1.KustomizationKind, name))
+		keys = append(keys, inputKey(kustomizev1.KustomizationKind, dependency(u, wish)))
 	}
 	for _, ref := range configRefs(u) {
 		keys = append(keys, inputKey(ref.Kind, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}))

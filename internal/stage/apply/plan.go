@@ -13,6 +13,7 @@ type plan struct {
 	managers bool          // fields of managers that we replace must become ours first
 	exists   bool          // the dry-run met a live object
 	version  string        // its resource version
+	begun    bool          // writing was begun, so that its end is unknown unless action tells
 	action   object.Action // empty until decided
 }
 

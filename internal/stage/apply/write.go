@@ -58,6 +58,7 @@ func (r *run) intend(ctx context.Context) error {
 
 // send writes one object, and remembers what was written.
 func (r *run) send(ctx context.Context, p *plan) error {
+	p.begun = true
 	if p.recreate {
 		if err := r.clear(ctx, p); err != nil {
 			return err
@@ -87,16 +88,20 @@ func (r *run) send(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// remember records what the set's objects look like when they are settled. Memory is a plain map,
-// so it is filled when no step is under way any more.
+// remember records what the set's objects look like when they are settled. One that was not begun is
+// still what it was. Memory is a plain map, so it is filled when no step is under way any more.
 func (r *run) remember(plans []plan) {
 	for i := range plans {
 		p := &plans[i]
 		switch p.action {
 		case object.Created, object.Configured, object.Unchanged:
 			r.Memory[p.wanted.Key()] = p.wanted.Digest
-		case object.Skipped, object.Deleted, "":
+		case object.Skipped, object.Deleted:
 			delete(r.Memory, p.wanted.Key())
+		default:
+			if p.begun {
+				delete(r.Memory, p.wanted.Key())
+			}
 		}
 	}
 }

@@ -28,6 +28,17 @@ type groupKind struct{ group, kind string }
 // Objects returns the set, sorted for writing. The caller must not modify it.
 func (p Passed) Objects() []object.Object { return p.objects }
 
+// Only returns the part of the set that is wanted. What has passed as a whole has passed in part.
+func (p Passed) Only(wanted func(object.Object) bool) Passed {
+	part := Passed{defines: p.defines, unknown: p.unknown}
+	for _, one := range p.objects {
+		if wanted(one) {
+			part.objects = append(part.objects, one)
+		}
+	}
+	return part
+}
+
 // Complete tells whether the kinds of all objects were known; the judgement of a set that is not
 // complete may change when more kinds are served.
 func (p Passed) Complete() bool { return !p.unknown }
