@@ -70,16 +70,16 @@ func (b *Builder) full(f *files, spec Spec) ([]*Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	if start.generated {
-		if err := b.checkManifests(f, start); err != nil {
-			return nil, err
-		}
-	}
 	return b.whole(f, start)
 }
 
 // whole runs kustomize on everything.
 func (b *Builder) whole(f *files, start entry) ([]*Built, error) {
+	if start.generated {
+		if err := b.checkManifests(f, start); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if f.overlay[start.file], err = yaml.Marshal(start.kust); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", start.file, err)

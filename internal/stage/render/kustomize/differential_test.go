@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -478,10 +477,4 @@ func TestBuildIsTheSameApartAndWhole(t *testing.T) {
 func FuzzBuildIsTheSameApartAndWhole(f *testing.F) {
 	f.Add(uint64(1_000_000))
 	f.Fuzz(func(t *testing.T, seed uint64) { check(t, seed) })
-}
-
-func TestPlanRefuses(t *testing.T) {
-	if !errors.Is(whole("x"), errWhole) {
-		t.Error("a refusal is not recognised")
-	}
 }

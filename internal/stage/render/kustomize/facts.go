@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"sigs.k8s.io/kustomize/api/resource"
+	"sigs.k8s.io/kustomize/api/types"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -21,6 +22,9 @@ type facts struct {
 	err  error
 	// operations are set where the file is a JSON 6902 patch, and so err is, too.
 	operations *operations
+	// kust is set where the file was read as a kustomization instead. It must not be modified.
+	kust  *types.Kustomization
+	large int // of kust
 }
 
 // docFact is a part of a file that can be built without the rest: a document, or the whole file
@@ -47,7 +51,7 @@ const longestName = 253
 const factBytes = 256
 
 func (f *facts) bytes() int64 {
-	total := factBytes
+	total := factBytes + f.large
 	for _, doc := range f.docs {
 		total += factBytes + len(doc.objects)*128 + len(doc.mentions)*8
 	}

@@ -278,18 +278,38 @@ func (p *planner) kustomization(dir string) (string, types.Kustomization, error)
 		return "", kust, whole("%s has no kustomization, or several", dir)
 	}
 	file := found[0]
-	data, err := p.files.content(file)
+	known, err := p.kustomizationFacts(file)
 	if err != nil {
 		return "", kust, err
 	}
-	if err := kust.Unmarshal(data); err != nil {
-		return "", kust, whole("%s: %v", file, err)
+	if known.err != nil {
+		return "", kust, whole("%s: %v", file, known.err)
 	}
-	kust.FixKustomization()
-	if kust.CheckEmpty() != nil || len(kust.EnforceFields()) > 0 {
-		return "", kust, whole("%s is invalid", file)
+	return file, *known.kust, nil
+}
+
+// kustomizationFacts returns a kustomization as kustomize reads it.
+func (p *planner) kustomizationFacts(file string) (*facts, error) {
+	hash := "kustomization:" + p.files.hash(file)
+	if known, found := p.builder.library.get(hash); found {
+		return known, nil
 	}
-	return file, kust, nil
+	data, err := p.files.content(file)
+	if err != nil {
+		return nil, err
+	}
+	kust := &types.Kustomization{}
+	err = kust.Unmarshal(data)
+	if err == nil {
+		kust.FixKustomization()
+		err = kust.CheckEmpty()
+	}
+	if err == nil && len(kust.EnforceFields()) > 0 {
+		err = errors.New("kind or apiVersion is wrong")
+	}
+	known := &facts{kust: kust, large: 4 * len(data), err: err}
+	p.builder.library.put(hash, known)
+	return known, nil
 }
 
 // write adds parts to a digest, so that no two lists of parts give the same.

@@ -53,11 +53,6 @@ func (b *Builder) build(f *files, spec Spec, known *Progress) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if start.generated {
-		if err := b.checkManifests(f, start); err != nil {
-			return Result{}, err
-		}
-	}
 	planned, err := b.plan(f, start, tree.Clean(spec.Path))
 	if err != nil && !errors.Is(err, errWhole) {
 		return Result{}, err
