@@ -62,7 +62,7 @@ func (f *Follower) Get(ctx context.Context, ref object.Ref) (*unstructured.Unstr
 			f.lock.Unlock()
 			return nil, fmt.Errorf("reading %s: %w", ref, context.Canceled)
 		}
-		w := f.watch(ref)
+		w := f.watch(ref) //nolint:contextcheck // a watch outlives the one who asks first
 		if w.users == 0 {
 			f.expire(w)
 		}

@@ -152,8 +152,8 @@ func (r *relay[T]) loop() {
 
 func (r *relay[T]) translate(event watch.Event) watch.Event {
 	object, ok := event.Object.(metav1.Object)
-	if !ok {
-		return event // an error
+	if !ok || event.Type == watch.Error {
+		return event
 	}
 	if event.Type == watch.Bookmark {
 		r.from.bookmarks.Store(true)

@@ -156,26 +156,33 @@ func named(name, version string) *unstructured.Unstructured {
 	return u
 }
 
-func bookmark(version string, initial bool) *unstructured.Unstructured {
+// initialEnd is the bookmark that ends the list at the head of a stream.
+func initialEnd(version string) *unstructured.Unstructured {
 	u := named("", version)
-	if initial {
-		u.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
-	}
+	u.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	return u
 }
 
-// events is a watch that brings some events and then stays open, or is closed.
-func events(closed bool, list ...watch.Event) func(metav1.ListOptions) (watch.Interface, error) {
+// events is a watch that brings some events and then stays open.
+func events(list ...watch.Event) func(metav1.ListOptions) (watch.Interface, error) {
+	return func(metav1.ListOptions) (watch.Interface, error) { return playing(list), nil }
+}
+
+// closing is a watch that brings some events and is closed then.
+func closing(list ...watch.Event) func(metav1.ListOptions) (watch.Interface, error) {
 	return func(metav1.ListOptions) (watch.Interface, error) {
-		fake := watch.NewFakeWithChanSize(len(list), false)
-		for _, event := range list {
-			fake.Action(event.Type, event.Object)
-		}
-		if closed {
-			fake.Stop()
-		}
+		fake := playing(list)
+		fake.Stop()
 		return fake, nil
 	}
+}
+
+func playing(list []watch.Event) *watch.FakeWatcher {
+	fake := watch.NewFakeWithChanSize(len(list), false)
+	for _, event := range list {
+		fake.Action(event.Type, event.Object)
+	}
+	return fake
 }
 
 func refused(metav1.ListOptions) (watch.Interface, error) {
@@ -197,12 +204,12 @@ func listed(version string, names ...string) func(metav1.ListOptions) (page, err
 }
 
 func TestStreamedList(t *testing.T) {
-	s := &server{watches: []func(metav1.ListOptions) (watch.Interface, error){events(false,
+	s := &server{watches: []func(metav1.ListOptions) (watch.Interface, error){events(
 		watch.Event{Type: watch.Added, Object: named("a", "3")},
-		watch.Event{Type: watch.Bookmark, Object: bookmark("5", true)},
+		watch.Event{Type: watch.Bookmark, Object: initialEnd("5")},
 		watch.Event{Type: watch.Added, Object: named("b", "6")},
 		watch.Event{Type: watch.Modified, Object: named("a", "7")},
-		watch.Event{Type: watch.Bookmark, Object: bookmark("8", false)},
+		watch.Event{Type: watch.Bookmark, Object: named("", "8")},
 		watch.Event{Type: watch.Deleted, Object: named("b", "9")},
 	)}}
 	heard, _ := start(t, s, time.Hour)
@@ -221,9 +228,9 @@ func TestPlainList(t *testing.T) {
 	s := &server{
 		watches: []func(metav1.ListOptions) (watch.Interface, error){
 			failing(unknown),
-			events(false, watch.Event{Type: watch.Modified, Object: named("a", "7")}, watch.Event{Type: watch.Error, Object: &expired}),
+			events(watch.Event{Type: watch.Modified, Object: named("a", "7")}, watch.Event{Type: watch.Error, Object: &expired}),
 			failing(unknown),
-			events(false, watch.Event{Type: watch.Added, Object: named("c", "11")}),
+			events(watch.Event{Type: watch.Added, Object: named("c", "11")}),
 		},
 		lists: []func(metav1.ListOptions) (page, error){listed("5", "a", "b"), listed("10", "b")},
 	}
@@ -240,8 +247,8 @@ func TestPlainList(t *testing.T) {
 // TestSilence: a watch that should bring bookmarks and does not is opened anew, from the last event.
 func TestSilence(t *testing.T) {
 	s := &server{watches: []func(metav1.ListOptions) (watch.Interface, error){
-		events(false, watch.Event{Type: watch.Bookmark, Object: bookmark("5", true)}, watch.Event{Type: watch.Added, Object: named("a", "6")}),
-		events(false, watch.Event{Type: watch.Added, Object: named("b", "7")}),
+		events(watch.Event{Type: watch.Bookmark, Object: initialEnd("5")}, watch.Event{Type: watch.Added, Object: named("a", "6")}),
+		events(watch.Event{Type: watch.Added, Object: named("b", "7")}),
 	}}
 	heard, _ := start(t, s, 30*time.Millisecond)
 	heard.until(t, "put b 7 b!")
@@ -255,7 +262,7 @@ func TestSilenceOfServersWithoutBookmarks(t *testing.T) {
 	s := &server{
 		watches: []func(metav1.ListOptions) (watch.Interface, error){
 			failing(apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil)),
-			events(false, watch.Event{Type: watch.Added, Object: named("a", "6")}),
+			events(watch.Event{Type: watch.Added, Object: named("a", "6")}),
 		},
 		lists: []func(metav1.ListOptions) (page, error){listed("5")},
 	}
@@ -291,9 +298,9 @@ func TestRecovery(t *testing.T) {
 			refused,
 			failing(apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no"))),
 			failing(apierrors.NewTooManyRequests("later", 0)),
-			events(true, watch.Event{Type: watch.Bookmark, Object: bookmark("5", true)}, watch.Event{Type: watch.Added, Object: named("a", "6")}),
+			closing(watch.Event{Type: watch.Bookmark, Object: initialEnd("5")}, watch.Event{Type: watch.Added, Object: named("a", "6")}),
 			refused,
-			events(false, watch.Event{Type: watch.Added, Object: named("b", "7")}),
+			events(watch.Event{Type: watch.Added, Object: named("b", "7")}),
 		},
 	}
 	heard, _ := start(t, s, time.Hour)

@@ -52,18 +52,15 @@ func (o *Observer) Claim(wanted Claim) error {
 		held = &claim{owner: o.intern(wanted.Owner)}
 		o.claims[wanted.Owner] = held
 	}
-	if held.same(wanted) {
+	if o.holds(held, wanted) {
 		return nil
 	}
 	former := held.entries
 	held.exprs, held.judges = slices.Clone(wanted.Health), judges
 	held.entries = make([]entry, 0, len(wanted.Owned)+len(wanted.Others))
 	held.round++
-	for _, ref := range wanted.Owned {
-		o.link(held, ref, true)
-	}
-	for _, ref := range wanted.Others {
-		o.link(held, ref, false)
+	for ref, owned := range wanted.refs {
+		o.link(ref, link{claim: held, version: ref.Version, round: held.round, owned: owned})
 	}
 	for _, one := range former {
 		o.unlink(held, one)
@@ -84,23 +81,48 @@ func (o *Observer) judgesFor(wanted Claim) (*Judges, error) {
 	return Compile(wanted.Health)
 }
 
-// same tells whether a claim asks for what is held already, in the same order.
-func (c *claim) same(wanted Claim) bool {
-	if len(c.entries) != len(wanted.Owned)+len(wanted.Others) || !slices.Equal(c.exprs, wanted.Health) {
+// refs goes over all objects of a claim, and whether the unit owns them.
+func (c Claim) refs(yield func(object.Ref, bool) bool) {
+	for _, ref := range c.Owned {
+		if !yield(ref, true) {
+			return
+		}
+	}
+	for _, ref := range c.Others {
+		if !yield(ref, false) {
+			return
+		}
+	}
+}
+
+// holds tells whether a claim asks for what is held already, in the same order.
+func (o *Observer) holds(held *claim, wanted Claim) bool {
+	if !slices.Equal(held.exprs, wanted.Health) {
 		return false
 	}
-	for i, one := range c.entries {
-		ref, owned := object.Ref{}, i < len(wanted.Owned)
-		if owned {
-			ref = wanted.Owned[i]
-		} else {
-			ref = wanted.Others[i-len(wanted.Owned)]
+	i := 0
+	for ref, owned := range wanted.refs {
+		if i < len(held.entries) {
+			if one := held.entries[i]; one.owned == owned && one.record.ref(one.version) == ref {
+				i++
+				continue
+			}
 		}
-		if one.owned != owned || one.record.ref(one.version) != ref {
+		if !o.linked(held, ref) {
 			return false
 		}
 	}
-	return true
+	return i == len(held.entries)
+}
+
+// linked tells whether a claim has a link to an object, so that naming it again adds nothing.
+func (o *Observer) linked(held *claim, ref object.Ref) bool {
+	k := o.kinds[schema.GroupKind{Group: ref.Group, Kind: ref.Kind}]
+	if k == nil {
+		return false
+	}
+	r := k.records[place{ref.Namespace, ref.Name}]
+	return r != nil && slices.ContainsFunc(r.links, func(l link) bool { return l.claim == held })
 }
 
 // Release drops the claim of a unit.
@@ -122,27 +144,25 @@ func (o *Observer) Release(owner object.Owner) {
 	o.hurry()
 }
 
-// link notes a unit's interest in an object. Of several for the same object, owning it wins.
-func (o *Observer) link(held *claim, ref object.Ref, owned bool) {
+// link notes a unit's interest in an object. Of several for the same object, the first wins.
+func (o *Observer) link(ref object.Ref, next link) {
 	gk := schema.GroupKind{Group: ref.Group, Kind: ref.Kind}
 	r := o.kindOf(gk).record(place{ref.Namespace, ref.Name})
-	at := slices.IndexFunc(r.links, func(l link) bool { return l.claim == held })
-	next := link{claim: held, version: ref.Version, judge: held.judges.of(gk), round: held.round, owned: owned}
-	if at >= 0 && r.links[at].round == held.round {
-		return // twice in one claim
-	}
-	held.entries = append(held.entries, entry{record: r, version: ref.Version, owned: owned})
-	if at < 0 {
+	next.judge = next.claim.judges.of(gk)
+	at := slices.IndexFunc(r.links, func(l link) bool { return l.claim == next.claim })
+	switch {
+	case at < 0:
 		r.links = append(r.links, next)
 		o.use(r, next)
-	} else {
-		before := r.links[at]
+	case r.links[at].round == next.round:
+		return // twice in one claim
+	default:
+		former := r.links[at]
 		r.links[at] = next
-		if before.owned != owned || before.version != next.version {
-			o.use(r, next)
-			o.disuse(r, before)
-		}
+		o.use(r, next)
+		o.disuse(r, former)
 	}
+	next.claim.entries = append(next.claim.entries, entry{record: r, version: ref.Version, owned: next.owned})
 	if r.unjudged() {
 		o.unread[r] = struct{}{}
 	}

@@ -172,7 +172,7 @@ func (w *world) restore(wanted *unstructured.Unstructured) {
 func managers(u *unstructured.Unstructured) string {
 	text := ""
 	for _, entry := range u.GetManagedFields() {
-		text += string(entry.Operation) + " " + entry.Manager + "/" + entry.Subresource + " " + entry.Time.String() + " " + string(entry.FieldsV1.Raw) + "\n"
+		text += string(entry.Operation) + " " + entry.Manager + "/" + entry.Subresource + " " + entry.Time.String() + " " + entry.FieldsV1.GetRawString() + "\n"
 	}
 	return text
 }

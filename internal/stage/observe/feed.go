@@ -27,6 +27,7 @@ type feed struct {
 	synced   bool // it has told its first state
 	unserved bool // the server does not serve the kind
 	lost     bool // it was served, and then not found any more
+	missed   bool // nor was it in a new discovery, once
 	err      error
 	tries    int
 	due      time.Time // of the next attempt to start it
@@ -66,7 +67,7 @@ func (f *feed) inSync() bool { return f != nil && f.synced }
 func (o *Observer) start(f *feed, mapping kube.Mapping) {
 	ctx, stop := context.WithCancel(o.ctx)
 	current := &run{feed: f, stop: stop}
-	f.run, f.lost = current, false
+	f.run, f.lost, f.missed = current, false, false
 	target := stream.Target{Resource: mapping.Resource, Labels: object.LabelOwnerName}
 	if f.only != nil {
 		target.Labels, target.Fields = "", stream.One(f.only.at.name)
@@ -198,7 +199,7 @@ func (o *Observer) dismiss(f *feed) {
 
 // unserve notes that the server does not serve the kind of a feed. What existed of it is gone.
 func (o *Observer) unserve(f *feed) {
-	f.unserved, f.lost = true, false
+	f.unserved, f.lost, f.missed = true, false, false
 	f.err = nil
 	if f.synced {
 		for _, r := range f.records() {

@@ -269,3 +269,52 @@ func TestRaces(t *testing.T) {
 		})
 	}
 }
+
+// TestClaimTwice: repeating a claim changes nothing, and an object that a unit owns and names among
+// the others as well counts once.
+func TestClaimTwice(t *testing.T) {
+	s := newStage(t)
+	other := testRef
+	other.Name = "other"
+	claims := map[string]struct {
+		why   string
+		claim Claim
+		held  bool
+		links int
+	}{
+		"Same":      {why: "the claim that is held", claim: Claim{Owned: []object.Ref{testRef}}, held: true, links: 1},
+		"Repeated":  {why: "among the others, too", claim: Claim{Owned: []object.Ref{testRef}, Others: []object.Ref{testRef}}, held: true, links: 1},
+		"More":      {why: "another object", claim: Claim{Owned: []object.Ref{testRef, other}}, links: 2},
+		"Fewer":     {why: "nothing any more", claim: Claim{}},
+		"NotOwned":  {why: "an object that was owned is only looked at", claim: Claim{Others: []object.Ref{testRef}}, links: 1},
+		"OwnRule":   {why: "the same object, judged by a rule", claim: Claim{Owned: []object.Ref{testRef}, Health: []HealthExpr{{Current: "true"}}}, links: 1},
+		"Versioned": {why: "the same object in another version", claim: Claim{Owned: []object.Ref{{Version: "v2", Kind: "ConfigMap", Namespace: testRef.Namespace, Name: testRef.Name}}}, links: 1},
+	}
+	for name, test := range claims {
+		t.Run(name, func(t *testing.T) {
+			base := Claim{Owner: testUnit, Owned: []object.Ref{testRef}}
+			if err := s.observer.Claim(base); err != nil {
+				t.Fatal(err)
+			}
+			round := s.observer.claims[testUnit].round
+			test.claim.Owner = testUnit
+			if err := s.observer.Claim(test.claim); err != nil {
+				t.Fatal(err)
+			}
+			held := s.observer.claims[testUnit]
+			if (held.round == round) != test.held || len(held.entries) != test.links {
+				t.Errorf("held %t with %d links, want %t with %d: %s", held.round == round, len(held.entries), test.held, test.links, test.why)
+			}
+			users := 0
+			for f := range s.observer.feeds {
+				users += f.users
+				for _, count := range f.versions {
+					users -= count
+				}
+			}
+			if users != 0 {
+				t.Errorf("feeds count %d users too many: %s", users, test.why)
+			}
+		})
+	}
+}

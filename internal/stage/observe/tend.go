@@ -132,6 +132,9 @@ func (o *Observer) try(f *feed) {
 	switch now := o.options.Now(); {
 	case err == nil:
 		o.start(f, mapping)
+	case meta.IsNoMatchError(err) && f.synced && !f.unserved && !f.missed:
+		// One of several API servers may be behind the others: what we saw is not gone for that.
+		f.missed, f.lost, f.due = true, true, now.Add(errorPause)
 	case meta.IsNoMatchError(err):
 		if !f.unserved {
 			o.unserve(f)

@@ -99,7 +99,7 @@ func (h *hasher) object(fields map[string]any, wanted func(string) bool) {
 	}
 	end := len(h.keys)
 	slices.SortFunc(h.keys[start:end], cmp.Compare[string])
-	h.number('m', uint64(end-start))
+	h.number('m', uint64(end-start)) //nolint:gosec // it is not negative
 	for i := start; i < end; i++ {
 		key := h.keys[i]
 		h.text(key)
