@@ -134,7 +134,9 @@ func (o *Observer) tell(r *record, was facts, from origin) {
 		if self {
 			o.unsay(r, link, is)
 		}
-		if was.exists && !is.exists {
+		// What others did between our write and its answer may have been no news when the watch told of
+		// it, because the unit was at work on the same trouble already. Now it is.
+		if !is.exists && (was.exists || self) {
 			if !r.expired {
 				post(Gone)
 			}
@@ -146,7 +148,7 @@ func (o *Observer) tell(r *record, was facts, from origin) {
 		if !link.owned {
 			continue
 		}
-		if !was.drifted && is.drifted {
+		if is.drifted && (!was.drifted || self) {
 			post(Drifted)
 		}
 		if self || !was.exists || !is.exists {

@@ -182,6 +182,19 @@ func TestRaces(t *testing.T) {
 			want:   seen{true, true, true, "111"},
 			causes: []Cause{Drifted, Drifted},
 		},
+		"ChangedAgainBeforeAnswer": {
+			why: "somebody changed our object again while we were putting the first change right: his second " +
+				"change was no news when it came, and is not put right by our write",
+			steps:  []move{empty, saw("100", ours), put("105", invaded), deliver, put("115", invaded), saw("110", ours)},
+			want:   seen{true, true, true, "115"},
+			causes: []Cause{Drifted, Drifted},
+		},
+		"DeletedAgainBeforeAnswer": {
+			why:    "the same with deletions: the object that we have just created again is gone already",
+			steps:  []move{empty, saw("100", ours), drop("105"), deliver, put("110", ours), drop("115"), deliver, saw("110", ours)},
+			want:   seen{true, false, false, "115"},
+			causes: []Cause{Gone, HealthChanged, Gone, Gone},
+		},
 		"DeletedBeforeAnswer": {
 			why:    "the object was deleted before we have read the answer to our write",
 			steps:  []move{empty, put("100", ours), drop("101"), saw("100", ours)},
