@@ -65,7 +65,7 @@ func controllerManagerConfig(ctx context.Context, f folder) (*controlconfig.Conf
 		"profiling":                   "false",
 		"controller-shutdown-timeout": "2s",
 		"enable-dynamic-provisioning": "true",
-		"pvclaimbinder-sync-period":   "1m",
+		"pvclaimbinder-sync-period":   "5s",
 	})
 	if err != nil {
 		return nil, err

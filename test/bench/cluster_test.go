@@ -73,29 +73,22 @@ type standings struct {
 func (c *cluster) follow(ctx context.Context, b *testing.B, namespace string) *standings {
 	b.Helper()
 	s := &standings{applied: map[string]string{}, latest: map[string][]metav1.Condition{}, changed: make(chan struct{}, 1)}
-	watcher, err := c.api.Watch(ctx, &kustomizev1.KustomizationList{}, client.InNamespace(namespace))
-	if err != nil {
-		b.Fatal(err)
-	}
-	go func() {
-		for event := range watcher.ResultChan() {
-			unit, ok := event.Object.(*kustomizev1.Kustomization)
-			if !ok || event.Type == watch.Deleted {
-				continue
-			}
-			s.lock.Lock()
-			s.applied[unit.Name], s.latest[unit.Name] = "", unit.Status.Conditions
-			if apimeta.IsStatusConditionTrue(unit.Status.Conditions, "Ready") && unit.Generation == unit.Status.ObservedGeneration {
-				s.applied[unit.Name] = unit.Status.LastAppliedRevision
-			}
-			s.lock.Unlock()
-			select {
-			case s.changed <- struct{}{}:
-			default:
-			}
+	go c.events(ctx, &kustomizev1.KustomizationList{}, []client.ListOption{client.InNamespace(namespace)}, func(event watch.Event) {
+		unit, ok := event.Object.(*kustomizev1.Kustomization)
+		if !ok || event.Type == watch.Deleted {
+			return
 		}
-	}()
-	b.Cleanup(watcher.Stop)
+		s.lock.Lock()
+		s.applied[unit.Name], s.latest[unit.Name] = "", unit.Status.Conditions
+		if apimeta.IsStatusConditionTrue(unit.Status.Conditions, "Ready") && unit.Generation == unit.Status.ObservedGeneration {
+			s.applied[unit.Name] = unit.Status.LastAppliedRevision
+		}
+		s.lock.Unlock()
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+	})
 	return s
 }
 
@@ -123,6 +116,21 @@ func (s *standings) await(b *testing.B, count int, revision string, limit time.D
 	}
 }
 
+// events hands over what a watch brings, and watches again when the server ends it, as it does with
+// custom resources when their definition settles.
+func (c *cluster) events(ctx context.Context, list client.ObjectList, selected []client.ListOption, take func(watch.Event)) {
+	for ctx.Err() == nil {
+		watcher, err := c.api.Watch(ctx, list, selected...)
+		if err != nil {
+			continue
+		}
+		for event := range watcher.ResultChan() {
+			take(event)
+		}
+		watcher.Stop()
+	}
+}
+
 // laggard describes one unit that is not where it should be.
 func (s *standings) laggard(revision string) string {
 	s.lock.Lock()
@@ -138,21 +146,20 @@ func (s *standings) laggard(revision string) string {
 // awaitValue returns when a ConfigMap has a value.
 func (c *cluster) awaitValue(ctx context.Context, b *testing.B, namespace, name string) (await func(value string)) {
 	b.Helper()
-	watcher, err := c.api.Watch(ctx, &corev1.ConfigMapList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(watcher.Stop)
+	values := make(chan string, 1000)
+	selected := []client.ListOption{client.InNamespace(namespace), client.MatchingFields{"metadata.name": name}}
+	go c.events(ctx, &corev1.ConfigMapList{}, selected, func(event watch.Event) {
+		if live, ok := event.Object.(*corev1.ConfigMap); ok && event.Type != watch.Deleted {
+			values <- live.Data["value"]
+		}
+	})
 	return func(value string) {
 		b.Helper()
 		deadline := time.After(2 * time.Minute)
 		for {
 			select {
-			case event, open := <-watcher.ResultChan():
-				if !open {
-					b.Fatalf("the watch of ConfigMap %s ended", name)
-				}
-				if live, ok := event.Object.(*corev1.ConfigMap); ok && event.Type != watch.Deleted && live.Data["value"] == value {
+			case latest := <-values:
+				if latest == value {
 					return
 				}
 			case <-deadline:

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/pipeline"
@@ -38,7 +39,15 @@ type visit struct {
 	asked bool
 	// stood says that the attempt had succeeded before this visit.
 	stood bool
+	// aside says that there is nothing to do but to write the new revision into the status, which
+	// can wait until units with real work had their turn.
+	aside bool
 }
+
+// asidePause and asidePriority put a visit behind all others.
+const asidePause = time.Millisecond
+
+var asidePriority = handler.LowPriority
 
 // Reconcile implements reconcile.Reconciler.
 func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -64,6 +73,9 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	token, _ := meta.ReconcileAnnotationValue(unit.Annotations)
 	v.asked = token != "" && token != v.status.LastHandledReconcileAt
 	after := v.run(ctx)
+	if v.aside {
+		return ctrl.Result{RequeueAfter: asidePause, Priority: &asidePriority}, nil
+	}
 	if token != "" {
 		v.status.LastHandledReconcileAt = token
 	}
@@ -85,7 +97,23 @@ func (v *visit) run(ctx context.Context) time.Duration {
 	}
 	v.stood = v.attempt.stands(&v.status)
 	outcome := v.Line.Advance(ctx, job)
+	if v.mayStandAside(ctx, outcome) {
+		v.note.aside, v.aside = v.revision, true
+		return 0
+	}
 	return v.settle(outcome)
+}
+
+// mayStandAside tells whether all that is left of this visit is to name a new revision, and nobody
+// waits for that. A commit wakes every unit of its source; the few that it concerns come first.
+func (v *visit) mayStandAside(ctx context.Context, out pipeline.Outcome) bool {
+	if out.Phase != pipeline.Done || v.asked || v.note.aside == v.revision || !v.wasReady(&v.status) {
+		return false
+	}
+	if len(out.Changes.Made())+len(out.Pruned.Made()) > 0 || len(out.Contested) > 0 || v.generation != v.status.ObservedGeneration {
+		return false
+	}
+	return !v.stood && len(v.readers(ctx, inputKey(kustomizev1.KustomizationKind, nameOf(v.unit)))) == 0
 }
 
 // prepare gathers what the line needs, in the order of Flux's own checks (flux-contract 2.3).
@@ -113,7 +141,7 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 	if job.Site, err = v.site(ctx, v.unit); err != nil {
 		return job, err
 	}
-	job.Inventory = inventoryOf(&v.status)
+	job.Inventory, job.Heirs = inventoryOf(&v.status), v.heirs(job.Render.Tree)
 	job.Save = v.intend
 	job.Restart = v.asked
 	job.Verify = v.asked || !v.note.verify.IsZero() && !v.now().Before(v.note.verify)

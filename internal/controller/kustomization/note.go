@@ -20,6 +20,8 @@ type note struct {
 	failures int
 	// behind is since when a dependency has been on an older revision.
 	behind time.Time
+	// aside is the revision for which the unit has let others go first.
+	aside string
 }
 
 type notes struct {
