@@ -128,39 +128,39 @@ func (o *Observer) tell(r *record, was facts, from origin) {
 	is := r.facts()
 	for _, link := range r.links {
 		self := from == wrote && r.hasOwner && link.claim.owner == r.owner
-		post := func(cause Cause) {
-			o.waker.post(Event{Owner: link.claim.owner, Ref: r.ref(link.version), Cause: cause})
-		}
 		if self {
 			o.unsay(r, link, is)
 		}
-		// What others did between our write and its answer may have been no news when the watch told of
-		// it, because the unit was at work on the same trouble already. Now it is.
-		if !is.exists && (was.exists || self) {
-			if !r.expired {
-				post(Gone)
+		for _, cause := range link.causes(was, is) {
+			if !self || cause == Drifted || cause == Gone {
+				o.waker.post(Event{Owner: link.claim.owner, Ref: r.ref(link.version), Cause: cause})
 			}
-			continue
-		}
-		if !self && was.known && was.statusBy(link.judge) != is.statusBy(link.judge) {
-			post(HealthChanged)
-		}
-		if !link.owned {
-			continue
-		}
-		if is.drifted && (!was.drifted || self) {
-			post(Drifted)
-		}
-		if self || !was.exists || !is.exists {
-			continue
-		}
-		if was.rules != is.rules {
-			post(RulesChanged)
-		}
-		if was.owner != is.owner {
-			post(OwnerChanged)
 		}
 	}
+}
+
+// causes returns for what reasons a change matters to a unit.
+func (l link) causes(was, is facts) []Cause {
+	var causes []Cause
+	when := func(matters bool, cause Cause) {
+		if matters {
+			causes = append(causes, cause)
+		}
+	}
+	if was.exists && !is.exists {
+		when(!is.expired, Gone)
+		return causes
+	}
+	when(was.known && was.statusBy(l.judge) != is.statusBy(l.judge), HealthChanged)
+	if !l.owned {
+		return causes
+	}
+	when(!was.drifted && is.drifted, Drifted)
+	if was.exists && is.exists {
+		when(was.rules != is.rules, RulesChanged)
+		when(was.owner != is.owner, OwnerChanged)
+	}
+	return causes
 }
 
 // unsay takes back what the watch told a unit of its own write before the answer came. The unit has

@@ -95,16 +95,17 @@ const (
 
 // facts are what units are woken for when it changes.
 type facts struct {
-	known, exists, drifted bool
-	status                 Status
-	own                    []ownVerdict
-	rules                  object.Rules
-	owner                  object.Owner
+	known, exists, drifted, expired bool
+
+	status Status
+	own    []ownVerdict
+	rules  object.Rules
+	owner  object.Owner
 }
 
 func (r *record) facts() facts {
 	return facts{
-		known: r.known(), exists: r.exists, drifted: r.drifted(),
+		known: r.known(), exists: r.exists, drifted: r.drifted(), expired: r.expired,
 		status: r.status, own: r.own, rules: r.rules, owner: r.owner,
 	}
 }
