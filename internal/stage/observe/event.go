@@ -122,19 +122,17 @@ func (w *waker) count() uint64 {
 	return w.delivered
 }
 
-// tell wakes the units that a change of a record matters to. The unit that wrote the object itself
-// knows what its write did, and is woken for what others did only.
+// tell wakes the units that a change of a record matters to.
 func (o *Observer) tell(r *record, was facts, from origin) {
 	is := r.facts()
 	for _, link := range r.links {
-		self := from == wrote && r.hasOwner && link.claim.owner == r.owner
-		if self {
+		causes := link.causes(was, is)
+		if from == wrote && r.hasOwner && link.claim.owner == r.owner {
 			o.unsay(r, link, is)
+			causes = link.answered(is)
 		}
-		for _, cause := range link.causes(was, is) {
-			if !self || cause == Drifted || cause == Gone {
-				o.waker.post(Event{Owner: link.claim.owner, Ref: r.ref(link.version), Cause: cause})
-			}
+		for _, cause := range causes {
+			o.waker.post(Event{Owner: link.claim.owner, Ref: r.ref(link.version), Cause: cause})
 		}
 	}
 }
@@ -161,6 +159,20 @@ func (l link) causes(was, is facts) []Cause {
 		when(was.owner != is.owner, OwnerChanged)
 	}
 	return causes
+}
+
+// answered returns for what reasons a unit is woken by the answer to its own write. What that write
+// did it knows. But what others did between the write and its answer may have been no news when the
+// watch told of it, because the unit was at work on the same trouble already. Now it is.
+func (l link) answered(is facts) []Cause {
+	switch {
+	case !is.exists && !is.expired:
+		return []Cause{Gone}
+	case l.owned && is.drifted:
+		return []Cause{Drifted}
+	default:
+		return nil
+	}
 }
 
 // unsay takes back what the watch told a unit of its own write before the answer came. The unit has
