@@ -96,9 +96,9 @@ func runBuild(ctx context.Context, std Streams, flags buildFlags) error {
 		return err
 	}
 	for _, text := range flags.sources {
-		source, dir, err := parseSource(text)
+		source, dir, err := preview.ParseSource(text)
 		if err != nil {
-			return err
+			return hinted(err, "write it as NAME=DIR, for example --source infra=../infra")
 		}
 		other, err := preview.OpenFolder(ctx, dir)
 		if err != nil {
@@ -150,23 +150,6 @@ func (f buildFlags) start(std Streams, folder *preview.Folder, options *preview.
 		return hinted(err, "choose one with --env %s, or a folder with --path", choice.Known[0])
 	}
 	return err
-}
-
-// parseSource reads "[KIND/][NAMESPACE/]NAME=DIR".
-func parseSource(text string) (preview.Source, string, error) {
-	name, dir, found := strings.Cut(text, "=")
-	parts := strings.Split(name, "/")
-	if !found || name == "" || dir == "" || len(parts) > 3 {
-		return preview.Source{}, "", hinted(fmt.Errorf("%q names no source", text), "write it as NAME=DIR, for example --source infra=../infra")
-	}
-	source := preview.Source{Name: parts[len(parts)-1]}
-	if len(parts) > 1 {
-		source.Namespace = parts[len(parts)-2]
-	}
-	if len(parts) > 2 {
-		source.Kind = parts[0]
-	}
-	return source, dir, nil
 }
 
 // only keeps one unit, named with or without its namespace, and what was found about it.

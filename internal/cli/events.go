@@ -14,7 +14,7 @@ import (
 
 type eventsFlags struct {
 	target        *target
-	subject       *subject // nil means the events of all units and sources
+	subject       *fleet.Subject // nil means the events of all units and sources
 	output        output
 	types         []string
 	allNamespaces bool
@@ -56,7 +56,7 @@ func runEvents(ctx context.Context, std Streams, flags eventsFlags) error {
 		selection.Namespace = ""
 	}
 	if flags.subject != nil {
-		selection.Kinds, selection.Names = flags.subject.kinds, flags.subject.names
+		selection.Kinds, selection.Names = flags.subject.Kinds, flags.subject.Names
 	}
 	cluster, err := flags.target.connect()
 	if err != nil {

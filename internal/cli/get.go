@@ -12,7 +12,7 @@ import (
 
 type getFlags struct {
 	target        *target
-	subject       subject
+	subject       fleet.Subject
 	output        output
 	allNamespaces bool
 	watch         bool
@@ -50,11 +50,11 @@ func newGetCommand(std Streams, target *target) *cobra.Command {
 }
 
 func runGet(ctx context.Context, std Streams, flags getFlags) error {
-	status, err := parseStatusFilter(flags.status)
+	status, err := fleet.ParseStatusFilter(flags.status)
 	if err != nil {
-		return err
+		return hinted(err, "give a condition and true, false or unknown, for example ready=false")
 	}
-	selection := fleet.Selection{Namespace: flags.target.namespace, Names: flags.subject.names}
+	selection := fleet.Selection{Namespace: flags.target.namespace, Names: flags.subject.Names}
 	if flags.allNamespaces {
 		selection.Namespace = ""
 	}
@@ -69,9 +69,9 @@ func runGet(ctx context.Context, std Streams, flags getFlags) error {
 	}
 	shown := newResourcePrinter(std, flags)
 	if flags.watch {
-		return watchResources(ctx, cluster, flags.subject.kinds, selection, status, shown)
+		return watchResources(ctx, cluster, flags.subject.Kinds, selection, status, shown)
 	}
-	resources, err := cluster.List(ctx, flags.subject.kinds, selection)
+	resources, err := cluster.List(ctx, flags.subject.Kinds, selection)
 	if err != nil {
 		return err
 	}
@@ -90,9 +90,9 @@ func runGet(ctx context.Context, std Streams, flags getFlags) error {
 }
 
 // watchResources shows each resource as it is, and then as it changes, until the person ends it.
-func watchResources(ctx context.Context, cluster *fleet.Cluster, kinds []fleet.Kind, selection fleet.Selection, status statusFilter, shown *resourcePrinter) error {
+func watchResources(ctx context.Context, cluster *fleet.Cluster, kinds []fleet.Kind, selection fleet.Selection, status fleet.StatusFilter, shown *resourcePrinter) error {
 	err := cluster.Follow(ctx, kinds, selection, func(change fleet.Change) (bool, error) {
-		if !status.keeps(change.Resource) {
+		if !status.Keeps(change.Resource) {
 			return false, nil
 		}
 		return false, shown.printChange(change)
@@ -103,10 +103,10 @@ func watchResources(ctx context.Context, cluster *fleet.Cluster, kinds []fleet.K
 	return err
 }
 
-func keep(resources []fleet.Resource, status statusFilter) []fleet.Resource {
+func keep(resources []fleet.Resource, status fleet.StatusFilter) []fleet.Resource {
 	var kept []fleet.Resource
 	for _, resource := range resources {
-		if status.keeps(resource) {
+		if status.Keeps(resource) {
 			kept = append(kept, resource)
 		}
 	}
@@ -114,14 +114,14 @@ func keep(resources []fleet.Resource, status statusFilter) []fleet.Resource {
 }
 
 // missing returns an error for the first name that is asked for and not there.
-func missing(wanted subject, namespace string, resources []fleet.Resource) error {
+func missing(wanted fleet.Subject, namespace string, resources []fleet.Resource) error {
 	there := map[string]bool{}
 	for _, resource := range resources {
 		there[resource.Object.GetName()] = true
 	}
-	for _, name := range wanted.names {
+	for _, name := range wanted.Names {
 		if !there[name] {
-			return &fleet.NotFoundError{Kinds: wanted.kinds, Namespace: namespace, Name: name}
+			return &fleet.NotFoundError{Kinds: wanted.Kinds, Namespace: namespace, Name: name}
 		}
 	}
 	return nil

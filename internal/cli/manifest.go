@@ -1,21 +1,16 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"holdfast.dev/holdfast/internal/cli/preview"
 	"holdfast.dev/holdfast/internal/model/object"
 )
-
-// maxManifests bounds a file of manifests that is read whole.
-const maxManifests = 64 << 20
 
 // readManifests reads the objects of a YAML or JSON file, or of in for "-".
 func readManifests(in io.Reader, name string) ([]*unstructured.Unstructured, error) {
@@ -27,20 +22,7 @@ func readManifests(in io.Reader, name string) ([]*unstructured.Unstructured, err
 		defer func() { _ = file.Close() }()
 		in = file
 	}
-	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, maxManifests), 4096)
-	var objects []*unstructured.Unstructured
-	for {
-		u := &unstructured.Unstructured{}
-		err := decoder.Decode(&u.Object)
-		switch {
-		case errors.Is(err, io.EOF):
-			return objects, nil
-		case err != nil:
-			return nil, err
-		case len(u.Object) > 0:
-			objects = append(objects, u)
-		}
-	}
+	return preview.ReadManifests(in)
 }
 
 // printUnits writes the objects of all units: documents of YAML, one JSON list, or names.

@@ -18,7 +18,7 @@ const defaultTimeout = 5 * time.Minute
 
 type reconcileFlags struct {
 	target     *target
-	subject    subject
+	subject    fleet.Subject
 	withSource bool
 	wait       bool
 	timeout    time.Duration
@@ -48,15 +48,15 @@ func newReconcileCommand(std Streams, target *target) *cobra.Command {
 }
 
 func runReconcile(ctx context.Context, std Streams, flags reconcileFlags) error {
-	name, err := flags.subject.one()
+	name, err := flags.subject.One()
 	if err != nil {
-		return err
+		return hinted(err, subjectHint)
 	}
 	cluster, err := flags.target.connect()
 	if err != nil {
 		return err
 	}
-	resource, err := cluster.Find(ctx, flags.subject.kinds, flags.target.namespace, name)
+	resource, err := cluster.Find(ctx, flags.subject.Kinds, flags.target.namespace, name)
 	if err != nil {
 		return err
 	}

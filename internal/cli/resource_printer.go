@@ -26,7 +26,7 @@ type resourcePrinter struct {
 func newResourcePrinter(std Streams, flags getFlags) *resourcePrinter {
 	printer := &resourcePrinter{
 		std: std, output: flags.output, spaces: flags.allNamespaces, now: flags.target.now,
-		single: len(flags.subject.names) == 1 && !flags.allNamespaces,
+		single: len(flags.subject.Names) == 1 && !flags.allNamespaces,
 	}
 	style := std.style()
 	style.Wide, style.Headless = flags.output == outputWide, flags.headless

@@ -12,7 +12,7 @@ import (
 
 type suspendFlags struct {
 	target  *target
-	subject subject
+	subject fleet.Subject
 	all     bool
 }
 
@@ -78,16 +78,16 @@ func suspendWord(suspend bool) string {
 // chosen returns the resources that the arguments name, each found before the first is changed.
 func chosen(ctx context.Context, cluster *fleet.Cluster, flags suspendFlags) ([]fleet.Resource, error) {
 	switch {
-	case flags.all && len(flags.subject.names) > 0:
+	case flags.all && len(flags.subject.Names) > 0:
 		return nil, hinted(errors.New("names and --all exclude each other"), "leave one of the two out")
-	case !flags.all && len(flags.subject.names) == 0:
+	case !flags.all && len(flags.subject.Names) == 0:
 		return nil, hinted(errors.New("a name is missing"), "name one or more, or take all of the namespace with --all")
 	case flags.all:
-		return cluster.List(ctx, flags.subject.kinds, fleet.Selection{Namespace: flags.target.namespace})
+		return cluster.List(ctx, flags.subject.Kinds, fleet.Selection{Namespace: flags.target.namespace})
 	}
 	var named []fleet.Resource
-	for _, name := range flags.subject.names {
-		resource, err := cluster.Find(ctx, flags.subject.kinds, flags.target.namespace, name)
+	for _, name := range flags.subject.Names {
+		resource, err := cluster.Find(ctx, flags.subject.Kinds, flags.target.namespace, name)
 		if err != nil {
 			return nil, err
 		}

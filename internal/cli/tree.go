@@ -54,7 +54,7 @@ func runTree(ctx context.Context, std Streams, flags treeFlags) error {
 	if err != nil {
 		return err
 	}
-	unit, err := cluster.Find(ctx, named.kinds, flags.target.namespace, named.names[0])
+	unit, err := cluster.Find(ctx, named.Kinds, flags.target.namespace, named.Names[0])
 	if err != nil {
 		return err
 	}

@@ -95,18 +95,6 @@ func homeOf(found []*kustomizev1.Kustomization, start string) Source {
 	return sources[0]
 }
 
-// treeOf returns the tree of a source.
-func (w *walk) treeOf(source Source) (tree.Tree, bool) {
-	for named, files := range w.Sources {
-		if named.Name == source.Name &&
-			(named.Namespace == "" || named.Namespace == source.Namespace) &&
-			(named.Kind == "" || named.Kind == source.Kind) {
-			return files, true
-		}
-	}
-	return w.Tree, source == w.home
-}
-
 // inputOf says what the build of a unit is told, as the controller says it.
 func (w *walk) inputOf(one *kustomizev1.Kustomization, files tree.Tree) render.Input {
 	input := kustomization.Input(one)

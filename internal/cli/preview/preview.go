@@ -36,12 +36,6 @@ type Options struct {
 	Renderer     Renderer
 }
 
-// Source names a source in the cluster. In Options.Sources, an empty kind or namespace fits any.
-type Source struct{ Kind, Namespace, Name string }
-
-// String writes the source as people name it: "GitRepository flux-system/platform".
-func (s Source) String() string { return s.Kind + " " + s.Namespace + "/" + s.Name }
-
 // Unit is a unit and what it delivers.
 type Unit struct {
 	Owner   object.Owner

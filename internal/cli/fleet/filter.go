@@ -1,25 +1,23 @@
-package cli
+package fleet
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"holdfast.dev/holdfast/internal/cli/fleet"
 )
 
-// statusFilter keeps resources whose conditions have the wanted status. All of its terms must hold.
-type statusFilter []statusTerm
+// StatusFilter keeps resources whose conditions have the wanted status. All of its terms must hold.
+type StatusFilter []statusTerm
 
 type statusTerm struct{ name, want string }
 
 // suspendedTerm is the one term that is about the spec.
 const suspendedTerm = "suspended"
 
-// parseStatusFilter reads "ready=false,suspended=true": condition types with the status wanted,
+// ParseStatusFilter reads "ready=false,suspended=true": condition types with the status wanted,
 // both without regard to case.
-func parseStatusFilter(text string) (statusFilter, error) {
-	var filter statusFilter
+func ParseStatusFilter(text string) (StatusFilter, error) {
+	var filter StatusFilter
 	for term := range strings.SplitSeq(text, ",") {
 		if strings.TrimSpace(term) == "" {
 			continue
@@ -28,8 +26,7 @@ func parseStatusFilter(text string) (statusFilter, error) {
 		name, want = strings.TrimSpace(name), strings.ToLower(strings.TrimSpace(want))
 		switch {
 		case !found || name == "", want != "true" && want != "false" && want != "unknown":
-			return nil, hinted(fmt.Errorf("%q is no status selector", term),
-				"give a condition and true, false or unknown, for example ready=false")
+			return nil, fmt.Errorf("%q is no status selector", term)
 		case strings.EqualFold(name, suspendedTerm):
 			name = suspendedTerm
 		}
@@ -38,7 +35,8 @@ func parseStatusFilter(text string) (statusFilter, error) {
 	return filter, nil
 }
 
-func (f statusFilter) keeps(resource fleet.Resource) bool {
+// Keeps tells whether a resource fulfils the filter.
+func (f StatusFilter) Keeps(resource Resource) bool {
 	for _, term := range f {
 		is := strings.ToLower(string(resource.Condition(term.name).Status))
 		if term.name == suspendedTerm {
