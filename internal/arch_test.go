@@ -57,7 +57,7 @@ var support = []string{"gittest", "clustertest", "registrytest", "test"}
 // TestWalls prints each arrow that goes through a wall, and why the wall stands there.
 func TestWalls(t *testing.T) {
 	for _, pkg := range packages(t) {
-		if isSupport(pkg.path) || pkg.path == "internal/deps" {
+		if isSupport(pkg.path) {
 			continue
 		}
 		rule, place, found := wallOf(pkg.path)
@@ -104,7 +104,7 @@ var fences = []fence{
 	},
 	{
 		keepsOut: []string{"k8s.io/kubernetes", "go.etcd.io/etcd", "sigs.k8s.io/kwok"},
-		except:   []string{"internal/localcluster", "internal/deps"},
+		except:   []string{"internal/localcluster"},
 		why:      "the embedded control plane stays in its own house, so that the daemon can be built without it",
 	},
 	{

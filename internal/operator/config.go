@@ -37,8 +37,8 @@ type Config struct {
 	// --watch-label-selector); empty means all.
 	WatchSelector string
 
-	// MetricsAddress and HealthAddress are where to listen; "0" or empty is nowhere.
-	MetricsAddress, HealthAddress string
+	// MetricsAddress, HealthAddress and ProfileAddress are where to listen; "0" or empty is nowhere.
+	MetricsAddress, HealthAddress, ProfileAddress string
 	// ArtifactAddress is where artifacts are served; empty means a free port on loopback.
 	ArtifactAddress string
 	// ArtifactHost is the host and port that statuses name for artifacts; empty means where we listen.

@@ -158,6 +158,7 @@ func newManager(c Config) (manager.Manager, error) {
 		Scheme: scheme, Logger: c.Log, Cache: cached,
 		Metrics:                       server.Options{BindAddress: orNone(c.MetricsAddress)},
 		HealthProbeBindAddress:        orNone(c.HealthAddress),
+		PprofBindAddress:              orNone(c.ProfileAddress),
 		LeaderElection:                c.LeaderElection,
 		LeaderElectionID:              "holdfast-leader-election",
 		LeaderElectionNamespace:       c.Namespace,

@@ -39,7 +39,7 @@ func startDaemon(b *testing.B, kubeconfig string) *daemon {
 		b.Fatal(err)
 	}
 	d.command = exec.Command(program, "--kubeconfig", kubeconfig, "--storage-path", filepath.Join(dir, "data"),
-		"--storage-addr", "127.0.0.1:0", "--health-addr", "0", "--metrics-addr", address, "--install-crds", "--log-level", "error")
+		"--storage-addr", "127.0.0.1:0", "--health-addr", "0", "--metrics-addr", address, "--pprof-addr", freeAddress(b), "--install-crds", "--log-level", "error")
 	d.command.Stderr = log
 	if err := d.command.Start(); err != nil {
 		b.Fatal(err)

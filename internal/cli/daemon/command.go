@@ -59,6 +59,7 @@ func (f *flags) register(command *cobra.Command) {
 	set.StringVar(&f.config.ArtifactHost, "storage-adv-addr", os.Getenv("STORAGE_ADV_ADDR"), "host and port that statuses name for artifacts (default: where they are served)")
 	set.StringVar(&f.config.MetricsAddress, "metrics-addr", ":8080", "address to serve metrics on; 0 is nowhere")
 	set.StringVar(&f.config.HealthAddress, "health-addr", ":9440", "address to serve health checks on; 0 is nowhere")
+	set.StringVar(&f.config.ProfileAddress, "pprof-addr", "0", "address to serve profiles (net/http/pprof) on; 0 is nowhere")
 	set.BoolVar(&f.config.LeaderElection, "enable-leader-election", false, "make sure that one replica works at a time")
 	set.StringVar(&f.config.Namespace, "runtime-namespace", os.Getenv("RUNTIME_NAMESPACE"), "namespace that the controller lives in (default flux-system)")
 	set.BoolVar(&f.allNamespaces, "watch-all-namespaces", true, "serve all namespaces; otherwise the runtime namespace alone")
