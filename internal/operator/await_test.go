@@ -8,6 +8,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -113,6 +114,15 @@ func (w *world) until(name, state string, is func(*kustomizev1.Kustomization) bo
 	w.t.Helper()
 	about := &kustomizev1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
 	return await(w, about, state, func(u *kustomizev1.Kustomization) bool { return u != nil && is(u) })
+}
+
+// fetched waits until the source has a revision.
+func (w *world) fetched(revision string) {
+	w.t.Helper()
+	about := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: sourceName}}
+	await(w, about, "on "+revision, func(s *sourcev1.GitRepository) bool {
+		return s != nil && s.Status.Artifact != nil && s.Status.Artifact.Revision == revision
+	})
 }
 
 // ready waits until a unit is in place at a revision.

@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 )
@@ -29,3 +30,5 @@ func deployment(name, app string, replicas int) string {
 		"  selector:\n    matchLabels: {app: " + app + "}\n  template:\n    metadata:\n      labels: {app: " + app + "}\n" +
 		"    spec:\n      containers:\n        - name: main\n          image: example.org/app:v1\n"
 }
+
+func encode(raw []byte) string { return base64.StdEncoding.EncodeToString(raw) }

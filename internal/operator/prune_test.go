@@ -70,6 +70,7 @@ func TestPruneLeavesWhatOthersOwn(t *testing.T) {
 	w.ask("apps") // it has seen that
 	w.edit(w.configMap("old"), label("kustomize.toolkit.fluxcd.io/name", "another"))
 	revision := w.commit(map[string]string{"apps/a.yaml": ""})
+	w.fetched(revision)
 	w.change("apps", func(u *kustomizev1.Kustomization) { u.Spec.Suspend = false })
 	w.ready("apps", revision)
 	if read(w, w.configMap("old")) == nil {

@@ -40,7 +40,8 @@ func (f fights) review(ctx context.Context, now time.Time, job Job, set check.Pa
 		digest, applied := memory[wanted.Key()]
 		state := live.Live(wanted.Ref)
 		lost := state.Known && !state.Exists && !wanted.Rules.Expires
-		if !applied || digest != wanted.Digest || !(state.Drifted || lost) || state.Deleting {
+		taken := state.Exists && state.Owner != job.Unit
+		if !applied || digest != wanted.Digest || !(state.Drifted || lost || taken) || state.Deleting {
 			continue
 		}
 		one := f[wanted.Key()]
@@ -62,7 +63,7 @@ func (f fights) review(ctx context.Context, now time.Time, job Job, set check.Pa
 		if begins {
 			out.Contested = append(out.Contested, fmt.Sprintf(
 				"%s was corrected %d times within %s and is changed again by %s; the next correction is put off by %s",
-				wanted.Ref, fightLimit, fightWindow, opponent(ctx, job, wanted.Ref), wait))
+				wanted.Ref, fightLimit, fightWindow, opponent(ctx, job, wanted.Ref, state.Owner), wait))
 		}
 	}
 	return hold, after
@@ -95,8 +96,11 @@ func (f *fight) correct(now time.Time, longest time.Duration) (begins bool, wait
 }
 
 // opponent names who changed the object last, beside us, for the message.
-func opponent(ctx context.Context, job Job, ref object.Ref) string {
+func opponent(ctx context.Context, job Job, ref object.Ref, owner object.Owner) string {
 	const unknown = "somebody"
+	if owner != job.Unit && owner.Name != "" {
+		return "unit " + owner.String() + ", which wants it, too"
+	}
 	live, err := job.Site.Cluster.Get(ctx, ref)
 	if err != nil {
 		return unknown

@@ -34,6 +34,11 @@ func New(renderer *render.Renderer, applier *apply.Applier, now func() time.Time
 func (l *Line) Advance(ctx context.Context, job Job) Outcome {
 	unit := l.units.of(job.Unit)
 	unit.begin(job.Site, l.now())
+	unit.secrets = secretsOf(job.Render.Variables)
+	return unit.secrets.mask(l.advance(ctx, job, unit))
+}
+
+func (l *Line) advance(ctx context.Context, job Job, unit *unit) Outcome {
 	out := Outcome{Inventory: job.Inventory}
 	rendered, err := l.render.Render(ctx, job.Render)
 	if err != nil {
@@ -126,7 +131,7 @@ func (u *unit) early(job Job, live liveView) bool {
 func (l *Line) write(ctx context.Context, job Job, unit *unit, passed check.Passed, live liveView, out Outcome) Outcome {
 	hold, after := unit.fights.review(ctx, unit.now, job, passed, unit.memory, live, &out)
 	result, err := l.apply.Apply(ctx, apply.Request{
-		Cluster: job.Site.Cluster, Set: passed, Memory: unit.memory, View: live,
+		Cluster: job.Site.Cluster, Set: passed, Memory: unit.memory, View: live, Owner: job.Unit,
 		Force: job.Force, Ignore: job.Ignore, Hold: hold, Verify: job.Verify,
 		Intend: func(ctx context.Context, wanted []object.Ref) error {
 			return job.Save(ctx, union(job.Inventory, wanted))
@@ -165,10 +170,20 @@ func (l *Line) prune(ctx context.Context, job Job, unit *unit, passed check.Pass
 		wanted = append(wanted, one.Ref)
 	}
 	stale := without(job.Inventory, wanted)
+	for _, ref := range stale {
+		delete(unit.memory, ref.Key()) // should it come back, others may have changed it
+	}
 	out.Inventory = union(nil, wanted)
 	if len(stale) == 0 || !job.Prune {
 		return out
 	}
+	stale, left := job.Heirs.leave(ctx, stale)
+	for _, ref := range left {
+		if state := live.Live(ref); !state.Known || state.Exists && state.Owner == job.Unit {
+			wanted = append(wanted, ref)
+		}
+	}
+	out.Inventory = union(nil, wanted)
 	pruned, err := l.apply.Prune(ctx, apply.PruneRequest{
 		Cluster: job.Site.Cluster, View: live, Owner: job.Unit, Refs: stale, Memory: unit.memory,
 	})
@@ -178,6 +193,22 @@ func (l *Line) prune(ctx context.Context, job Job, unit *unit, passed check.Pass
 		return out.fail(err)
 	}
 	return out
+}
+
+// Wants returns what a unit wants, without a look at any cluster. Objects that it leaves alone are
+// not among it.
+func (l *Line) Wants(ctx context.Context, input render.Input) ([]object.Ref, error) {
+	rendered, err := l.render.Render(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]object.Ref, 0, len(rendered.Objects))
+	for _, one := range rendered.Objects {
+		if !one.Rules.Skipped() {
+			refs = append(refs, one.Ref)
+		}
+	}
+	return refs, nil
 }
 
 // Forget drops what is remembered of a unit, and its claims in a cluster.

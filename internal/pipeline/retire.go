@@ -17,6 +17,8 @@ type Farewell struct {
 	Inventory []object.Ref
 	// Await asks to stay until the objects are really gone.
 	Await bool
+	// Heirs tells which of the objects others want; those are left to them.
+	Heirs Heirs
 }
 
 // goneTime is when to look again at objects on their way out, should no event tell.
@@ -31,8 +33,9 @@ func (l *Line) Retire(ctx context.Context, farewell Farewell) Outcome {
 	if err := farewell.Site.Observer.Claim(observe.Claim{Owner: farewell.Unit, Owned: farewell.Inventory}); err != nil {
 		return out.fail(err)
 	}
+	ours, _ := farewell.Heirs.leave(ctx, farewell.Inventory)
 	pruned, err := l.apply.Prune(ctx, apply.PruneRequest{
-		Cluster: farewell.Site.Cluster, View: live, Owner: farewell.Unit, Refs: farewell.Inventory, Memory: unit.memory,
+		Cluster: farewell.Site.Cluster, View: live, Owner: farewell.Unit, Refs: ours, Memory: unit.memory,
 	})
 	out.Pruned = pruned.Changes
 	out.Inventory = pruned.Survivors

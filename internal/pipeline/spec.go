@@ -17,6 +17,26 @@ type Site struct {
 	Observer *observe.Observer
 }
 
+// Heirs tells which of some objects other units want, by Ref.Key.
+type Heirs func(ctx context.Context, given []object.Ref) map[object.Ref]bool
+
+// leave cuts the objects that others want off a list. Those that still carry our owner labels have not
+// been taken over yet.
+func (h Heirs) leave(ctx context.Context, refs []object.Ref) (ours, left []object.Ref) {
+	if h == nil || len(refs) == 0 {
+		return refs, nil
+	}
+	wanted := h(ctx, refs)
+	for _, ref := range refs {
+		if wanted[ref.Key()] {
+			left = append(left, ref)
+			continue
+		}
+		ours = append(ours, ref)
+	}
+	return ours, left
+}
+
 // Job asks for a unit to be brought to what it wants.
 type Job struct {
 	Unit object.Owner
@@ -37,6 +57,10 @@ type Job struct {
 	Timeout time.Duration
 	// Interval bounds how long the correction of a contested object is put off.
 	Interval time.Duration
+
+	// Heirs tells which of the objects that the unit gives up, by Ref.Key, others want. They are left to
+	// them, and stay in the inventory until others have them. Nil means none.
+	Heirs Heirs
 
 	// Inventory names what the unit owns so far, as it was last saved.
 	Inventory []object.Ref

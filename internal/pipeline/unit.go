@@ -19,6 +19,7 @@ type unit struct {
 	applied check.Passed // the latest set that was written as a whole
 	site    *observe.Observer
 	now     time.Time // of the pass that is under way
+	secrets secrets   // in what was rendered last
 	fights  fights
 	wait    wait
 	started bool // a pass has been made since the program started

@@ -18,7 +18,7 @@ import (
 func (l *Line) Uphold(ctx context.Context, job Job, cause error) Outcome {
 	unit := l.units.of(job.Unit)
 	unit.begin(job.Site, l.now())
-	return l.reject(ctx, job, unit, Outcome{Inventory: job.Inventory}, cause)
+	return unit.secrets.mask(l.reject(ctx, job, unit, Outcome{Inventory: job.Inventory}, cause))
 }
 
 // reject ends a pass whose wish cannot be had, and upholds what was applied before.
@@ -32,13 +32,13 @@ func (l *Line) reject(ctx context.Context, job Job, unit *unit, out Outcome, err
 func (l *Line) uphold(ctx context.Context, job Job, unit *unit, out Outcome) Outcome {
 	live := liveView{job.Site.Observer}
 	for _, set := range []check.Passed{unit.passed, unit.applied} {
-		drifted := set.Only(func(wanted object.Object) bool { return unit.drifted(wanted, live) })
+		drifted := set.Only(func(wanted object.Object) bool { return unit.drifted(job.Unit, wanted, live) })
 		if len(drifted.Objects()) == 0 {
 			continue
 		}
 		hold, after := unit.fights.review(ctx, unit.now, job, drifted, unit.memory, live, &out)
 		result, err := l.apply.Apply(ctx, apply.Request{
-			Cluster: job.Site.Cluster, Set: drifted, Memory: unit.memory, View: live,
+			Cluster: job.Site.Cluster, Set: drifted, Memory: unit.memory, View: live, Owner: job.Unit,
 			Force: job.Force, Ignore: job.Ignore, Hold: hold,
 		})
 		out.Upheld = append(out.Upheld, result.Changes.Made()...)
@@ -50,13 +50,17 @@ func (l *Line) uphold(ctx context.Context, job Job, unit *unit, out Outcome) Out
 	return out
 }
 
-// drifted tells whether the cluster had an object exactly as wanted, and has it so no more.
-func (u *unit) drifted(wanted object.Object, live liveView) bool {
+// drifted tells whether the cluster had an object exactly as wanted, and has it so no more. One that
+// another unit took over meanwhile is that unit's: what this one wants now may well agree.
+func (u *unit) drifted(self object.Owner, wanted object.Object, live liveView) bool {
 	digest, applied := u.memory[wanted.Key()]
 	if !applied || digest != wanted.Digest {
 		return false
 	}
 	state := live.Live(wanted.Ref)
+	if state.Exists && state.Owner != self {
+		return false
+	}
 	lost := !state.Exists && !wanted.Rules.Expires
 	return state.Known && !state.Deleting && (state.Drifted || lost)
 }

@@ -39,7 +39,9 @@ func (v *visit) finalize(ctx context.Context) (ctrl.Result, error) {
 		return ctrl.Result{}, v.letGo(ctx)
 	}
 	await := v.unit.GetDeletionPolicy() == kustomizev1.DeletionPolicyWaitForTermination
-	out := v.Line.Retire(ctx, pipeline.Farewell{Unit: ownerOf(v.unit), Site: site, Inventory: inventory, Await: await})
+	out := v.Line.Retire(ctx, pipeline.Farewell{
+		Unit: ownerOf(v.unit), Site: site, Inventory: inventory, Await: await, Heirs: v.lastHeirs(ctx),
+	})
 	if made := out.Pruned.Made(); len(made) > 0 && out.Phase != pipeline.Failed && v.note.failures == 0 {
 		v.tell(corev1.EventTypeNormal, made.String())
 		v.note.failures++ // tell it once
@@ -56,6 +58,19 @@ func (v *visit) finalize(ctx context.Context) (ctrl.Result, error) {
 		v.tell(corev1.EventTypeWarning, "gave up waiting for resources termination: "+out.Message)
 	}
 	return ctrl.Result{}, v.letGo(ctx)
+}
+
+// lastHeirs is heirs for a unit that is deleted. Without files nobody wants anything.
+func (v *visit) lastHeirs(ctx context.Context) pipeline.Heirs {
+	artifact, err := v.artifact(ctx, v.unit)
+	if err != nil {
+		return nil
+	}
+	files, err := v.Trees.Open(ctx, artifact)
+	if err != nil {
+		return nil
+	}
+	return v.heirs(files)
 }
 
 // deletes tells whether deleting the unit deletes its objects. A suspended unit never does.

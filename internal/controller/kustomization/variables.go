@@ -79,7 +79,10 @@ func take(variables *render.Variables, held *unstructured.Unstructured, secret b
 			value = string(plain)
 		}
 		variables.Values[name] = strings.ReplaceAll(value, "\n", "")
-		variables.Secret[name] = secret
+		delete(variables.Secret, name)
+		if secret {
+			variables.Secret[name] = true
+		}
 	}
 	return nil
 }

@@ -73,8 +73,9 @@ type Request struct {
 	Set     check.Passed
 	Memory  Memory
 	View    view
-	Force   bool     // recreate objects whose immutable fields change
-	Ignore  []Ignore // fields that others may set
+	Owner   object.Owner // the unit; an object that carries another one's labels is not settled
+	Force   bool         // recreate objects whose immutable fields change
+	Ignore  []Ignore     // fields that others may set
 	// Hold names objects, by Ref.Key, whose drift is not corrected this time: somebody keeps undoing
 	// the correction.
 	Hold map[object.Ref]bool

@@ -44,7 +44,9 @@ func (r *run) settled(p plan) bool {
 		return true
 	case !p.live.Exists:
 		return p.wanted.Rules.Expires
+	case p.live.Deleting:
+		return true
 	default:
-		return !p.live.Drifted || p.live.Deleting
+		return !p.live.Drifted && p.live.Owner == r.Owner
 	}
 }

@@ -1,0 +1,53 @@
+package pipeline
+
+import (
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+
+	"holdfast.dev/holdfast/internal/model/redact"
+	"holdfast.dev/holdfast/internal/stage/render"
+)
+
+// secrets are values that must not be seen, in the forms in which a server may repeat them when it
+// refuses an object, the longest first.
+type secrets []string
+
+func secretsOf(variables render.Variables) secrets {
+	var found secrets
+	for name, secret := range variables.Secret {
+		value := variables.Values[name]
+		if !secret || value == "" {
+			continue
+		}
+		quoted := strconv.Quote(value)
+		found = append(found, value, quoted[1:len(quoted)-1], base64.StdEncoding.EncodeToString([]byte(value)))
+	}
+	slices.SortFunc(found, func(a, b string) int { return len(b) - len(a) })
+	return slices.Compact(found)
+}
+
+// masked is an error whose text was cleared of secrets. Its chain still tells kind and reason.
+type masked struct {
+	text  string
+	cause error
+}
+
+// Error implements error.
+func (m masked) Error() string { return m.text }
+
+// Unwrap implements the errors.Unwrap contract.
+func (m masked) Unwrap() error { return m.cause }
+
+// mask takes the values out of what an outcome says.
+func (s secrets) mask(out Outcome) Outcome {
+	if out.Err != nil && len(s) > 0 {
+		text := out.Err.Error()
+		for _, secret := range s {
+			text = strings.ReplaceAll(text, secret, redact.Placeholder)
+		}
+		out.Err = masked{text, out.Err}
+	}
+	return out
+}
