@@ -44,7 +44,7 @@ func pick(ctx context.Context, from storer.EncodedObjectStorer, wish wish) (pick
 			return picked{}, err
 		}
 	}
-	if !wish.done {
+	if !wish.done && wish.depth == 0 {
 		return p.out, nil
 	}
 	for _, want := range wish.want {

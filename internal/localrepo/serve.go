@@ -134,6 +134,9 @@ func answer(w io.Writer, from storer.EncodedObjectStorer, wish wish, picked pick
 			return err
 		}
 	}
+	if !wish.done && len(wish.have) == 0 {
+		return nil // the client asks where history is cut off, and comes again
+	}
 	if !wish.done {
 		// Without multi_ack, a client that is not done yet gets one acknowledgement of a commit that
 		// both have, or a refusal, and asks again.
