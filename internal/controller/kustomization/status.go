@@ -2,6 +2,7 @@ package kustomization
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -22,7 +23,7 @@ type attempt struct {
 func set(status *kustomizev1.KustomizationStatus, kind string, value metav1.ConditionStatus, reason, message string, generation int64) {
 	if len(message) > kustomizev1.MaxConditionMessageLength {
 		const ellipsis = " …"
-		message = message[:kustomizev1.MaxConditionMessageLength-len(ellipsis)] + ellipsis
+		message = strings.ToValidUTF8(message[:kustomizev1.MaxConditionMessageLength-len(ellipsis)], "") + ellipsis
 	}
 	apimeta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: kind, Status: value, Reason: reason, Message: message, ObservedGeneration: generation,
