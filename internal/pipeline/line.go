@@ -107,18 +107,19 @@ func claim(job Job, passed check.Passed) error {
 }
 
 const (
-	lookPause = 50 * time.Millisecond
-	maxLooks  = 40
+	lookPause = time.Second
+	maxLooks  = 3
 )
 
 // early tells whether this is the first pass since the program started, over objects whose watches
-// are not in sync yet: a moment later most of them need no request at all.
+// are not in sync yet: a moment later most of them need no request at all. The observer wakes the
+// unit when they are; the pause is for the case that some never get there.
 func (u *unit) early(job Job, live liveView) bool {
 	if u.started || u.looks >= maxLooks {
 		return false
 	}
 	for _, ref := range job.Inventory {
-		if !live.Live(ref).Known {
+		if state := live.observer.State(ref); !state.Known && !state.Unserved {
 			u.looks++
 			return true
 		}
