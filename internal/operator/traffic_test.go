@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -40,6 +41,9 @@ func (r request) String() string {
 // writes tells whether the request changes anything.
 func (r request) writes() bool { return r.Method != http.MethodGet && !r.DryRun }
 
+// errLost is the fault of a request that was served, and whose answer got lost.
+var errLost = errors.New("read: the answer got lost")
+
 func newTraffic() *traffic {
 	return &traffic{seen: map[string][]request{}, faults: map[string]func(request) (*http.Response, error){}}
 }
@@ -56,7 +60,14 @@ func (t *traffic) wrap(next http.RoundTripper) http.RoundTripper {
 		fault := t.faults[namespace]
 		t.mu.Unlock()
 		if fault != nil {
-			if answer, err := fault(one); answer != nil || err != nil {
+			answer, err := fault(one)
+			if errors.Is(err, errLost) {
+				if lost, failed := next.RoundTrip(r); failed == nil {
+					_ = lost.Body.Close()
+				}
+				return nil, err
+			}
+			if answer != nil || err != nil {
 				if r.Body != nil {
 					_ = r.Body.Close()
 				}
