@@ -52,6 +52,7 @@ func newFinisher(input Input) (*finisher, error) {
 func (f *finisher) polish() string {
 	return digestOf(Input{
 		Labels: f.input.Labels, Annotations: f.input.Annotations, Variables: f.input.Variables,
+		KeepEncrypted: f.input.KeepEncrypted,
 	}) + f.input.Owner.String()
 }
 
@@ -167,6 +168,12 @@ func unreadable(err error, substituted bool) error {
 
 // dress gives an object its labels and its normal form, in Flux's order.
 func (f *finisher) dress(u *unstructured.Unstructured) error {
+	if !f.input.KeepEncrypted {
+		// Normalising drops fields that a built-in kind does not have, and SOPS's own is one.
+		if err := refuseEncrypted(u); err != nil {
+			return err
+		}
+	}
 	setLabels(u, map[string]string{object.LabelOwnerName: f.input.Owner.Name, object.LabelOwnerNS: f.input.Owner.Namespace})
 	if err := normalize.UnstructuredList([]*unstructured.Unstructured{u}); err != nil {
 		return fmt.Errorf("normalising: %w", err)
