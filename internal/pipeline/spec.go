@@ -118,8 +118,11 @@ func (o Outcome) fail(err error) Outcome {
 	return o
 }
 
-// park ends a pass for now.
+// park ends a pass for now. A put-off correction that is due sooner stays due.
 func (o Outcome) park(message string, after time.Duration) Outcome {
-	o.Phase, o.Message, o.After = Parked, message, after
+	o.Phase, o.Message = Parked, message
+	if o.After == 0 || after != 0 && after < o.After {
+		o.After = after
+	}
 	return o
 }

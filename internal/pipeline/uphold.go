@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
@@ -42,6 +43,9 @@ func (l *Line) uphold(ctx context.Context, job Job, unit *unit, out Outcome) Out
 			Force: job.Force, Ignore: job.Ignore, Hold: hold,
 		})
 		out.Upheld = append(out.Upheld, result.Changes.Made()...)
+		if err != nil && after == 0 {
+			after = upholdPause
+		}
 		if after != 0 && (out.After == 0 || after < out.After) {
 			out.After = after
 		}
@@ -49,6 +53,9 @@ func (l *Line) uphold(ctx context.Context, job Job, unit *unit, out Outcome) Out
 	}
 	return out
 }
+
+// upholdPause is when to try again what could not be corrected, however the unit itself stands.
+const upholdPause = 5 * time.Second
 
 // drifted tells whether the cluster had an object exactly as wanted, and has it so no more. One that
 // another unit took over meanwhile is that unit's: what this one wants now may well agree.

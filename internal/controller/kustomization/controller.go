@@ -253,11 +253,11 @@ func (v *visit) settleFailure(out pipeline.Outcome, took time.Duration) time.Dur
 	v.tellFailure(out.Err, kind)
 	switch {
 	case kind == fault.Stalled:
-		return 0
+		return out.After
 	case reason == meta.HealthCheckFailedReason:
-		return soonest(v.unit.GetRetryInterval(), v.due())
+		return soonest(out.After, soonest(v.unit.GetRetryInterval(), v.due()))
 	default:
-		return soonest(v.note.retry(v.unit.GetRetryInterval()), v.due())
+		return soonest(out.After, soonest(v.note.retry(v.unit.GetRetryInterval()), v.due()))
 	}
 }
 
