@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -176,8 +177,17 @@ func unready(seen map[string]standing) string {
 		}
 		text += name
 		if one, found := seen[name]; found && one.message != "" {
-			text += " (" + one.message + ")"
+			text += " (" + shortest(one.message) + ")"
 		}
 	}
 	return text
+}
+
+// shortest keeps the first line of a message, and says that there are more.
+func shortest(message string) string {
+	first, rest, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	if rest != "" {
+		first += fmt.Sprintf(" … and %d more lines", strings.Count(rest, "\n")+1)
+	}
+	return first
 }
