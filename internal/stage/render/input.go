@@ -63,7 +63,8 @@ type Variables struct {
 
 // Output is what a build produced.
 type Output struct {
-	// Objects are normalised, labelled with their owner and sorted for writing.
+	// Objects are normalised, labelled with their owner and sorted for writing. The slice is shared
+	// with later renders: the caller must not modify it.
 	Objects []object.Object
 	// Fingerprint identifies Objects, "sha256:…": equal fingerprints mean equal desired state.
 	Fingerprint string

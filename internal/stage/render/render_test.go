@@ -194,6 +194,21 @@ func TestRenderRemembersErrors(t *testing.T) {
 	}
 }
 
+func TestRenderForgetsBrokenReads(t *testing.T) {
+	renderer := render.New(render.Options{})
+	files := treeOf(map[string]string{"apps/a.yaml": configMap("a", "one")})
+	empty := files
+	empty.files = nil
+	input := render.Input{Owner: owner, Tree: empty, Path: "apps"}
+	if _, err := renderer.Render(context.Background(), input); err == nil {
+		t.Fatal("a tree that cannot be read gave objects")
+	}
+	input.Tree = files
+	if output := mustGet(t, renderer, input); len(output.Objects) != 1 {
+		t.Error("the error outlived its cause")
+	}
+}
+
 // countedTree counts how often a file is read.
 type countedTree struct {
 	memTree

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"sync"
-	"sync/atomic"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
@@ -37,11 +36,12 @@ var ErrNoPath = errors.New("path not found")
 type Builder struct {
 	limits  Limits
 	library *library
+	batch   int // objects that one run of kustomize builds
 }
 
 // NewBuilder returns a Builder that keeps up to libraryBytes of what it learned about files.
 func NewBuilder(limits Limits, libraryBytes int64) *Builder {
-	return &Builder{limits: limits.withDefaults(), library: newLibrary(libraryBytes)}
+	return &Builder{limits: limits.withDefaults(), library: newLibrary(libraryBytes), batch: batchObjects}
 }
 
 // Result is what a build produced, and what the next build of the same unit can go on from.
@@ -61,7 +61,7 @@ func (b *Builder) Full(ctx context.Context, t tree.Tree, spec Spec) (Result, err
 func (b *Builder) open(ctx context.Context, t tree.Tree) *files {
 	return &files{
 		ctx: ctx, tree: t, index: t.Index(), overlay: map[string][]byte{},
-		trace: newTrace(), limits: b.limits, read: &atomic.Int64{},
+		trace: newTrace(), limits: b.limits, meter: &meter{},
 	}
 }
 

@@ -56,6 +56,10 @@ type world struct {
 	files map[string]string
 	dirs  []string // in the order in which they may include each other
 	next  int
+	// dense worlds have few names and kinds, many namespaces and generators: everything could refer
+	// to everything.
+	dense bool
+	alone bool // each document is built by a run of its own
 }
 
 func pick[T any](w *world, from ...T) T { return from[w.IntN(len(from))] }
@@ -64,7 +68,12 @@ func (w *world) chance(percent int) bool { return w.IntN(100) < percent }
 
 func (w *world) name() string { return pick(w, "web", "api", "db", "cache", "job") }
 
-func (w *world) namespace() string { return pick(w, "", "", "", "default", "one", "two") }
+func (w *world) namespace() string {
+	if w.dense {
+		return pick(w, "", "default", "one", "two", "three", "four", "five")
+	}
+	return pick(w, "", "", "", "default", "one", "two")
+}
 
 func (w *world) metadata(name string) string {
 	text := "metadata:\n  name: " + name + "\n"
@@ -85,8 +94,8 @@ func (w *world) metadata(name string) string {
 
 // unique makes a name that only a few objects have, so that most trees build.
 func (w *world) unique() string {
-	if w.chance(4) {
-		return w.name()
+	if w.chance(4) || w.dense && w.chance(60) {
+		return pick(w, w.name(), "generated", "keys")
 	}
 	w.next++
 	return fmt.Sprintf("%s-%d", w.name(), w.next)
@@ -95,7 +104,11 @@ func (w *world) unique() string {
 func (w *world) object() string {
 	name := w.unique()
 	meta := w.metadata(name)
-	switch w.IntN(13) {
+	kind := w.IntN(13)
+	if w.dense {
+		kind = pick(w, 0, 2, 5, 6, 6, 8, 8, 8, 10)
+	}
+	switch kind {
 	case 0, 1:
 		return "apiVersion: v1\nkind: ConfigMap\n" + meta + "data:\n  value: v" + fmt.Sprint(w.IntN(100)) + "\n  text: |\n    line\n    $(HOST) ${x}\n"
 	case 2, 3, 4:
@@ -120,6 +133,9 @@ func (w *world) object() string {
 
 // reference is a name that an object may have.
 func (w *world) reference() string {
+	if w.dense && w.chance(60) {
+		return pick(w, w.name(), "generated", "keys")
+	}
 	if w.next == 0 || w.chance(20) {
 		return w.name()
 	}
@@ -272,6 +288,10 @@ func (w *world) transformations(dir string) string {
 			text += line
 		}
 	}
+	often, seldom := 12, 6
+	if w.dense {
+		often, seldom = 40, 30
+	}
 	add(40, "namespace: "+pick(w, "one", "two", "three")+"\n")
 	add(20, "labels: [{pairs: {team: "+pick(w, "a", "b")+"}, includeSelectors: "+pick(w, "true", "false")+", includeTemplates: "+pick(w, "true", "false")+"}]\n")
 	add(15, "commonLabels: {common: 'yes'}\n")
@@ -292,10 +312,10 @@ func (w *world) transformations(dir string) string {
 		_, _, name, _ := w.target()
 		text += "replicas: [{name: " + name + ", count: 3}]\n"
 	}
-	if w.chance(12) {
+	if w.chance(often) {
 		text += "configMapGenerator:\n- name: " + pick(w, "generated", "settings") + "\n  literals: [a=" + fmt.Sprint(w.IntN(20)) + "]\n"
 	}
-	if w.chance(6) {
+	if w.chance(seldom) {
 		w.files[dir+"/keys.env"] = "k=" + fmt.Sprint(w.IntN(20)) + "\n"
 		text += "secretGenerator:\n- name: keys\n  envs: [keys.env]\n" + pick(w, "", "  options: {disableNameSuffixHash: true}\n", "  namespace: one\n")
 	}
@@ -338,7 +358,7 @@ func (w *world) directory(dir string) {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{Rand: rand.New(rand.NewPCG(seed, 1)), files: map[string]string{}}
+	w := &world{Rand: rand.New(rand.NewPCG(seed, 1)), files: map[string]string{}, dense: seed%3 == 0, alone: seed%2 == 0}
 	for i := range 1 + w.IntN(4) {
 		w.directory(fmt.Sprintf("d%d", i))
 	}
@@ -406,6 +426,9 @@ func texts(objects []*Built) []string {
 func compare(t *testing.T, w *world, spec Spec, known *Progress) (*Progress, bool) {
 	t.Helper()
 	builder := NewBuilder(Limits{}, 1<<20)
+	if w.alone {
+		builder.batch = 1
+	}
 	at := treeOf(w.files)
 	want, wantErr := builder.Full(context.Background(), at, spec)
 	got, err := builder.Build(context.Background(), at, spec, known)

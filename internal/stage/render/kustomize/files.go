@@ -23,6 +23,17 @@ const root = "/tree"
 
 var errReadOnly = errors.New("the tree cannot be written to")
 
+// meter adds up what all file systems of one build do.
+type meter struct {
+	bytes atomic.Int64
+	// broken is set when the tree could not give a file that it has: what follows from that says
+	// nothing of the tree's content.
+	broken atomic.Bool
+}
+
+// perRead is what reading a file counts on top of its size, so that reading is bounded in number.
+const perRead = 512
+
 // files shows a tree to kustomize as a file system. It answers from the tree and from an overlay of
 // files in memory, and from nothing else.
 type files struct {
@@ -32,7 +43,7 @@ type files struct {
 	overlay map[string][]byte
 	trace   *Trace
 	limits  Limits
-	read    *atomic.Int64
+	meter   *meter
 	// ownSchema permits kustomizations that bring an OpenAPI schema of their own.
 	ownSchema bool
 	// sorts says that the kustomization to start from has an order of its own.
@@ -100,9 +111,10 @@ func (f *files) content(name string) ([]byte, error) {
 	}
 	data, err := f.tree.Read(name)
 	if err != nil {
+		f.meter.broken.Store(true)
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	if f.read.Add(int64(len(data))) > f.limits.TotalBytes {
+	if f.meter.bytes.Add(int64(len(data))+perRead) > f.limits.TotalBytes {
 		return nil, fmt.Errorf("reading %s: %w", name, tooMany("build reads too much", f.limits.TotalBytes))
 	}
 	return data, nil

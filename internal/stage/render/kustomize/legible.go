@@ -6,7 +6,18 @@ import "strings"
 var dumps = []struct{ at, instead string }{
 	{"produces ID conflict: ", "produces ID conflict: two objects would have the same name in the same namespace"},
 	{"\n**** Too many possible referral targets", ""},
-	{" with config: `", ""},
+}
+
+// withoutConfig cuts the configuration of a transformer or generator out of a message.
+func withoutConfig(message string) string {
+	before, rest, found := strings.Cut(message, " with config: `")
+	if !found {
+		return message
+	}
+	if end := strings.LastIndex(rest, "`: "); end >= 0 {
+		return before + rest[end+1:]
+	}
+	return before
 }
 
 // maxMessage bounds a message: it ends in a condition and in events.
@@ -20,6 +31,7 @@ func legible(message string) string {
 			message = before + dump.instead
 		}
 	}
+	message = withoutConfig(message)
 	message = strings.ReplaceAll(message, root+"/", "")
 	message = strings.ReplaceAll(message, "'"+root+"'", "'.'")
 	message = strings.Join(strings.Fields(message), " ")

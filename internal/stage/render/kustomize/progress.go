@@ -37,14 +37,17 @@ func (p *Progress) Bytes() int64 {
 }
 
 // Build builds a directory. It builds only what is new against known, which may be nil. The trace is
-// returned with an error, too.
+// returned with an error, too; it is nil where the tree could not be read, so that the error says
+// nothing of the next attempt.
 func (b *Builder) Build(ctx context.Context, t tree.Tree, spec Spec, known *Progress) (Result, error) {
 	f := b.open(ctx, t)
 	if known == nil {
 		known = &Progress{}
 	}
 	result, err := b.build(f, spec, known)
-	result.Trace = f.trace
+	if !f.meter.broken.Load() {
+		result.Trace = f.trace
+	}
 	return result, err
 }
 

@@ -22,7 +22,7 @@ const batchObjects = 48
 
 // build builds sources, each exactly as it would be in the whole, and returns what became of each.
 func (b *Builder) buildSources(f *files, p *plan, sources []*source) (map[*source][]*Built, error) {
-	batches := batchesOf(sources)
+	batches := batchesOf(sources, b.batch)
 	results := make([]map[*source][]*Built, len(batches))
 	group, ctx := errgroup.WithContext(f.ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -44,11 +44,11 @@ func (b *Builder) buildSources(f *files, p *plan, sources []*source) (map[*sourc
 	return built, nil
 }
 
-func batchesOf(sources []*source) [][]*source {
+func batchesOf(sources []*source, limit int) [][]*source {
 	var batches [][]*source
-	size := batchObjects
+	size := limit
 	for _, s := range sources {
-		if size+len(s.objects) > batchObjects {
+		if size+len(s.objects) > limit {
 			batches, size = append(batches, nil), 0
 		}
 		last := len(batches) - 1
@@ -60,7 +60,7 @@ func batchesOf(sources []*source) [][]*source {
 
 func (b *Builder) buildBatch(ctx context.Context, f *files, p *plan, batch []*source) (map[*source][]*Built, error) {
 	reduced := &files{
-		ctx: ctx, tree: f.tree, index: f.index, limits: f.limits, read: f.read,
+		ctx: ctx, tree: f.tree, index: f.index, limits: f.limits, meter: f.meter,
 		overlay: map[string][]byte{}, sorts: p.top.kust.SortOptions != nil,
 	}
 	s := newSelection(p, batch)
