@@ -71,8 +71,8 @@ func TestApart(t *testing.T) {
 			change: map[string]string{"plain/s.yaml": settings},
 			fails:  true,
 		},
-		"Witness": {
-			why: "another object from the subject's namespace decides how that is read",
+		"SubjectNamespace": {
+			why: "another object from the subject's namespace decides how kustomize reads that, without an effect",
 			files: map[string]string{
 				"top/kustomization.yaml": "resources: [../moved, ../there]\n", "moved/kustomization.yaml": "namespace: there\nresources: [a.yaml, b.yaml]\n",
 				"moved/a.yaml":             "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: \"123\", namespace: old}\n",

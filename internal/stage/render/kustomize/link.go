@@ -42,14 +42,9 @@ func (p *plan) link() {
 	if len(generated) > 0 {
 		p.addNamesakes(generated)
 	}
-	var witnesses []witness
 	for _, s := range p.sources {
 		if s.follows() {
-			if witnesses == nil {
-				witnesses = p.witnesses()
-			}
 			s.lookUp(accounts)
-			s.addWitnesses(witnesses)
 		}
 		if len(generated) > 0 && s.node.generator != s {
 			s.lookUp(generated)
@@ -90,57 +85,6 @@ func (s *source) lookUp(found names) {
 func (s *source) lean(other *source) {
 	if other != s {
 		s.support = appendNew(s.support, other)
-	}
-}
-
-// witness stands for all objects that came from one namespace and are now in another. Kustomize
-// reads the namespace of a subject as an old one where any object was in it, else as a present one.
-type witness struct {
-	old    uint64
-	source *source
-}
-
-func (p *plan) witnesses() []witness {
-	seen := map[[2]string]bool{}
-	var found []witness
-	for _, s := range p.sources {
-		for _, object := range s.objects {
-			was, is := effective(object.past[0].namespace), effective(object.namespace)
-			if object.clusterScoped || seen[[2]string{was, is}] {
-				continue
-			}
-			seen[[2]string{was, is}] = true
-			found = append(found, witness{hashName(was), s})
-		}
-	}
-	return found
-}
-
-// addWitnesses supports a source with a witness of each namespace that it mentions, or that a
-// kustomization above it may write into it.
-func (s *source) addWitnesses(witnesses []witness) {
-	written := map[uint64]bool{}
-	for up := s.node; up != nil; up = up.parent {
-		for _, component := range up.components {
-			component.noteNamespaces(written)
-		}
-		written[hashName(up.kust.Namespace)] = true
-	}
-	for _, w := range witnesses {
-		mentioned := written[w.old] || slices.ContainsFunc(s.mentions, func(mentions []uint64) bool {
-			_, found := slices.BinarySearch(mentions, w.old)
-			return found
-		})
-		if mentioned {
-			s.lean(w.source)
-		}
-	}
-}
-
-func (n *node) noteNamespaces(into map[uint64]bool) {
-	into[hashName(n.kust.Namespace)] = true
-	for _, component := range n.components {
-		component.noteNamespaces(into)
 	}
 }
 
