@@ -57,8 +57,10 @@ type layout struct {
 	touch func(version int) map[string]string
 }
 
-func layouts() map[string]layout {
-	plain, overlay, big := map[string]string{}, map[string]string{}, map[string]string{}
+// manyFiles makes the same objects in three arrangements: a file each, a file each in bases below a
+// distribution below a cluster, and a few large files.
+func manyFiles() (plain, overlay, big map[string]string) {
+	plain, overlay, big = map[string]string{}, map[string]string{}, map[string]string{}
 	for i := range benchObjects {
 		plain[fmt.Sprintf("apps/f%04d.yaml", i)] = manifestOf(i, 1)
 		overlay[fmt.Sprintf("bases/app-%02d/f%04d.yaml", i/20, i)] = manifestOf(i, 1)
@@ -89,6 +91,11 @@ patches:
 			big[fmt.Sprintf("apps/part%d.yaml", i)] += manifestOf(i*benchObjects/4+j, 1) + "---\n"
 		}
 	}
+	return plain, overlay, big
+}
+
+func layouts() map[string]layout {
+	plain, overlay, big := manyFiles()
 	variables := render.Variables{Enabled: true, Values: map[string]string{"CLUSTER": "dev"}}
 	return map[string]layout{
 		"Files": {

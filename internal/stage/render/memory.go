@@ -5,13 +5,14 @@ import (
 	"sync"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 	"holdfast.dev/holdfast/internal/stage/render/kustomize"
 )
 
 // outcome is what a unit rendered last. It is immutable once it is remembered.
 type outcome struct {
 	wishes string // digest of the input without the tree
-	trace  *kustomize.Trace
+	trace  *confine.Trace
 	// fresh is returned by the render that made it, output by all that find it.
 	fresh, output Output
 	err           error

@@ -17,6 +17,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/render/kustomize"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // Options shape a Renderer. The zero value is the right default.
@@ -24,7 +25,7 @@ type Options struct {
 	// CacheBytes is about how much memory may hold what was rendered before; 0 means 512 MiB.
 	CacheBytes int64
 	// Limits bound a single build.
-	Limits kustomize.Limits
+	Limits manifest.Limits
 }
 
 const defaultCacheBytes = 512 << 20

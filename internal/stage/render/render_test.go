@@ -16,7 +16,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/render"
-	"holdfast.dev/holdfast/internal/stage/render/kustomize"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 var owner = object.Owner{Namespace: "flux-system", Name: "apps"}
@@ -252,7 +252,7 @@ func TestRenderStops(t *testing.T) {
 
 func TestRenderLimits(t *testing.T) {
 	files := treeOf(map[string]string{"apps/a.yaml": configMap("a", "one") + "---\n" + configMap("b", "one")})
-	for says, limits := range map[string]kustomize.Limits{
+	for says, limits := range map[string]manifest.Limits{
 		"too large": {FileBytes: 10}, "too much": {TotalBytes: 10}, "too many objects": {Objects: 1}, "too deep": {Depth: 1},
 	} {
 		_, err := render.New(render.Options{Limits: limits}).Render(context.Background(), render.Input{Owner: owner, Tree: files, Path: "apps"})

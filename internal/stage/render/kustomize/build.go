@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/render/confine"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // Built is one resource as kustomize left it. It is immutable, and a later build that has the same
@@ -34,38 +36,31 @@ var ErrNoPath = errors.New("path not found")
 
 // Builder builds. It is safe for concurrent use.
 type Builder struct {
-	limits  Limits
-	library *library
+	limits  manifest.Limits
+	library *manifest.Library
 	batch   int // objects that one run of kustomize builds
 }
 
 // NewBuilder returns a Builder that keeps up to libraryBytes of what it learned about files.
-func NewBuilder(limits Limits, libraryBytes int64) *Builder {
-	return &Builder{limits: limits.withDefaults(), library: newLibrary(libraryBytes), batch: batchObjects}
+func NewBuilder(limits manifest.Limits, libraryBytes int64) *Builder {
+	return &Builder{limits: limits.WithDefaults(), library: manifest.NewLibrary(libraryBytes), batch: batchObjects}
 }
 
 // Result is what a build produced, and what the next build of the same unit can go on from.
 type Result struct {
 	Objects  []*Built
-	Trace    *Trace
+	Trace    *confine.Trace
 	Progress *Progress
 }
 
 // Full builds a whole directory with one run of kustomize. The trace is returned with an error, too.
 func (b *Builder) Full(ctx context.Context, t tree.Tree, spec Spec) (Result, error) {
-	f := b.open(ctx, t)
+	f := confine.Open(ctx, t, b.limits)
 	objects, err := b.full(f, spec)
-	return Result{Objects: objects, Trace: f.trace}, err
+	return Result{Objects: objects, Trace: f.Trace}, err
 }
 
-func (b *Builder) open(ctx context.Context, t tree.Tree) *files {
-	return &files{
-		ctx: ctx, tree: t, index: t.Index(), overlay: map[string][]byte{},
-		trace: newTrace(), limits: b.limits, meter: &meter{},
-	}
-}
-
-func (b *Builder) full(f *files, spec Spec) ([]*Built, error) {
+func (b *Builder) full(f *confine.Files, spec Spec) ([]*Built, error) {
 	start, err := b.enter(f, spec)
 	if err != nil {
 		return nil, err
@@ -74,23 +69,22 @@ func (b *Builder) full(f *files, spec Spec) ([]*Built, error) {
 }
 
 // whole runs kustomize on everything.
-func (b *Builder) whole(f *files, start entry) ([]*Built, error) {
+func (b *Builder) whole(f *confine.Files, start entry) ([]*Built, error) {
 	if start.generated {
 		if err := b.checkManifests(f, start); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if f.overlay[start.file], err = yaml.Marshal(start.kust); err != nil {
+	if f.Overlay[start.file], err = yaml.Marshal(start.kust); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", start.file, err)
 	}
-	f.sorts = start.kust.SortOptions != nil
-	resources, err := run(f, path.Dir(start.file))
+	resources, err := run(f, target{dir: path.Dir(start.file), sorts: start.kust.SortOptions != nil})
 	if err != nil {
 		return nil, err
 	}
 	if len(resources) > b.limits.Objects {
-		return nil, tooMany("build yields too many objects", b.limits.Objects)
+		return nil, manifest.TooMany("build yields too many objects", b.limits.Objects)
 	}
 	built := make([]*Built, len(resources))
 	origins := b.origins(f)
@@ -104,28 +98,28 @@ func (b *Builder) whole(f *files, start entry) ([]*Built, error) {
 }
 
 // enter checks that the path exists and merges the kustomization to start from.
-func (b *Builder) enter(f *files, spec Spec) (entry, error) {
+func (b *Builder) enter(f *confine.Files, spec Spec) (entry, error) {
 	dir := tree.Clean(spec.Path)
-	if f.kind(dir) != kindDir {
+	if f.Kind(dir) != confine.KindDir {
 		return entry{}, fmt.Errorf("%w: %s", ErrNoPath, spec.Path)
 	}
-	return f.merged(spec, dir)
+	return merged(f, spec, dir)
 }
 
 // checkManifests demands that every file of a generated kustomization holds Kubernetes objects, and
 // says which does not.
-func (b *Builder) checkManifests(f *files, start entry) error {
+func (b *Builder) checkManifests(f *confine.Files, start entry) error {
 	for _, name := range start.kust.Resources {
 		full := joinDir(start.file, name)
-		if f.kind(full) != kindFile {
+		if f.Kind(full) != confine.KindFile {
 			continue
 		}
 		known, err := b.factsOf(f, full)
 		if err != nil {
 			return err
 		}
-		if known.err != nil {
-			return fmt.Errorf("%s: %w", full, known.err)
+		if known.Err != nil {
+			return fmt.Errorf("%s: %w", full, known.Err)
 		}
 	}
 	return nil
@@ -133,20 +127,20 @@ func (b *Builder) checkManifests(f *files, start entry) error {
 
 // factsOf returns the facts of a file. An error means that it could not be read; what is wrong with
 // its content is part of the facts.
-func (b *Builder) factsOf(f *files, name string) (*facts, error) {
-	hash := f.hash(name)
-	if known, found := b.library.get(hash); found {
+func (b *Builder) factsOf(f *confine.Files, name string) (*manifest.Facts, error) {
+	hash := f.Hash(name)
+	if known, found := b.library.Get(hash); found {
 		return known, nil
 	}
-	if hash == absent {
+	if hash == confine.Absent {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	data, err := f.content(name)
+	data, err := f.Content(name)
 	if err != nil {
 		return nil, err
 	}
-	known := factsOf(data, b.limits)
-	b.library.put(hash, known)
+	known := manifest.Read(data, b.limits)
+	b.library.Put(hash, known)
 	return known, nil
 }
 
@@ -155,12 +149,16 @@ func (b *Builder) factsOf(f *files, name string) (*facts, error) {
 // all, do not wait for each other.
 var schemaGuard sync.RWMutex
 
-var errOwnSchema = errors.New("kustomization has an openapi field")
+// target is what kustomize runs on.
+type target struct {
+	dir   string
+	sorts bool // its kustomization asks for an order
+}
 
 // run runs kustomize on a directory.
-func run(f *files, dir string) ([]*resource.Resource, error) {
-	resources, err := runShared(f, dir)
-	if !errors.Is(err, errOwnSchema) {
+func run(f *confine.Files, at target) ([]*resource.Resource, error) {
+	resources, err := runShared(f, at)
+	if !errors.Is(err, confine.ErrOwnSchema) {
 		return resources, err
 	}
 	schemaGuard.Lock()
@@ -169,24 +167,24 @@ func run(f *files, dir string) ([]*resource.Resource, error) {
 	openapi.Schema()
 	defer openapi.Schema()
 	defer openapi.ResetOpenAPI()
-	f.ownSchema = true
-	return krustyRun(f, dir)
+	f.OwnSchema = true
+	return krustyRun(f, at)
 }
 
-func runShared(f *files, dir string) ([]*resource.Resource, error) {
+func runShared(f *confine.Files, at target) ([]*resource.Resource, error) {
 	schemaGuard.RLock()
 	defer schemaGuard.RUnlock()
 	openapi.Schema() // parsed here once, so that no build parses it while another one reads it
-	resources, err := krustyRun(f, dir)
-	if f.wantsSchema {
-		f.wantsSchema, f.refused = false, nil
-		return nil, errOwnSchema
+	resources, err := krustyRun(f, at)
+	if f.WantsSchema {
+		f.WantsSchema, f.Refused = false, nil
+		return nil, confine.ErrOwnSchema
 	}
 	return resources, err
 }
 
 // krustyRun calls kustomize. Some invalid objects make it panic.
-func krustyRun(f *files, dir string) (resources []*resource.Resource, err error) {
+func krustyRun(f *confine.Files, at target) (resources []*resource.Resource, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			resources, err = nil, fmt.Errorf("kustomize panicked: %v", cause)
@@ -197,15 +195,15 @@ func krustyRun(f *files, dir string) (resources []*resource.Resource, err error)
 		LoadRestrictions: types.LoadRestrictionsNone, // the tree is the restriction
 		PluginConfig:     types.DisabledPluginConfig(),
 	}
-	if f.sorts {
+	if at.sorts {
 		options.Reorder = krusty.ReorderOptionUnspecified // kustomize would log that there are two
 	}
-	built, err := krusty.MakeKustomizer(options).Run(f, outside(dir))
-	if ctxErr := f.ctx.Err(); ctxErr != nil {
+	built, err := krusty.MakeKustomizer(options).Run(f, confine.Outside(at.dir))
+	if ctxErr := f.Ctx.Err(); ctxErr != nil {
 		return nil, ctxErr
 	}
-	if f.refused != nil {
-		return nil, f.refused
+	if f.Refused != nil {
+		return nil, f.Refused
 	}
 	if err != nil {
 		return nil, errors.New(legible(err.Error()))

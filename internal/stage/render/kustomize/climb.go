@@ -2,6 +2,8 @@ package kustomize
 
 import (
 	"crypto/sha256"
+
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // climb follows the objects of a kustomization through it, from the bottom up. A component goes on
@@ -23,7 +25,7 @@ func (p *planner) climb(n *node, objects []*placed) ([]*placed, error) {
 		objects = append(objects, s.objects...)
 	}
 	if len(objects) > p.builder.limits.Objects {
-		return nil, tooMany("build has too many objects", p.builder.limits.Objects)
+		return nil, manifest.TooMany("build has too many objects", p.builder.limits.Objects)
 	}
 	if parts > 1 && !distinct(objects) {
 		return nil, whole("%s has an object twice", n.file)

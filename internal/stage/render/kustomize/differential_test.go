@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/resid"
 
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/render/confine"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // memTree is a tree in memory.
@@ -396,7 +398,7 @@ func (w *world) change() {
 	name := pick(w, names...)
 	switch w.IntN(8) {
 	case 0:
-		if !isKustomizationName(name) && w.chance(30) {
+		if !confine.IsKustomization(name) && w.chance(30) {
 			delete(w.files, name)
 		}
 	case 1:
@@ -407,7 +409,7 @@ func (w *world) change() {
 	case 3:
 		w.files[name] = strings.ReplaceAll(w.files[name], "v1", "v1 ")
 	default:
-		if !isKustomizationName(name) && !strings.Contains(name, "patch") && !strings.HasSuffix(name, ".env") {
+		if !confine.IsKustomization(name) && !strings.Contains(name, "patch") && !strings.HasSuffix(name, ".env") {
 			w.files[name] = w.manifest()
 		}
 	}
@@ -425,7 +427,7 @@ func texts(objects []*Built) []string {
 // compare builds a tree in both ways and demands the same result, or an error of both.
 func compare(t *testing.T, w *world, spec Spec, known *Progress) (*Progress, bool) {
 	t.Helper()
-	builder := NewBuilder(Limits{}, 1<<20)
+	builder := NewBuilder(manifest.Limits{}, 1<<20)
 	if w.alone {
 		builder.batch = 1
 	}
@@ -438,13 +440,8 @@ func compare(t *testing.T, w *world, spec Spec, known *Progress) (*Progress, boo
 	if diff := cmp.Diff(texts(want.Objects), texts(got.Objects)); diff != "" {
 		t.Fatalf("the build that was taken apart differs (-whole +apart):\n%s\n%s", diff, dump(w.files))
 	}
-	for q, answer := range want.Trace.asked {
-		if kind, asked := got.Trace.asked[question{askKind, q.path}]; answer == absent && asked && kind != kindFile {
-			continue
-		}
-		if _, asked := got.Trace.asked[q]; !asked && err == nil {
-			t.Fatalf("question %c %s was not asked\n%s", q.kind, q.path, dump(w.files))
-		}
+	if missing := got.Trace.Lacks(want.Trace); err == nil && len(missing) > 0 {
+		t.Fatalf("questions %v were not asked\n%s", missing, dump(w.files))
 	}
 	return got.Progress, err == nil
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 
 	"sigs.k8s.io/kustomize/api/types"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 )
 
 // addGenerators makes the generators of a kustomization one source.
@@ -35,10 +37,10 @@ func (p *planner) addGenerators(n *node) error {
 		if err != nil {
 			return err
 		}
-		if p.files.kind(full) != kindFile {
+		if p.files.Kind(full) != confine.KindFile {
 			return whole("%s is not there", full)
 		}
-		write(sum, p.files.hash(full))
+		write(sum, p.files.Hash(full))
 	}
 	s.hash = hex.EncodeToString(sum.Sum(nil))
 	n.generator = s
@@ -61,10 +63,10 @@ func (p *planner) addGenerator(s *source, kind string, args types.GeneratorArgs)
 func generatorFiles(k *types.Kustomization) []string {
 	var names []string
 	for _, generator := range k.ConfigMapGenerator {
-		names = append(names, pairFiles(generator.KvPairSources)...)
+		names = append(names, confine.PairFiles(generator.KvPairSources)...)
 	}
 	for _, generator := range k.SecretGenerator {
-		names = append(names, pairFiles(generator.KvPairSources)...)
+		names = append(names, confine.PairFiles(generator.KvPairSources)...)
 	}
 	return names
 }

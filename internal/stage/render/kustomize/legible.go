@@ -1,6 +1,10 @@
 package kustomize
 
-import "strings"
+import (
+	"strings"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
+)
 
 // dumps are where kustomize's messages go on with whole objects, which can be secrets.
 var dumps = []struct{ at, instead string }{
@@ -32,8 +36,8 @@ func legible(message string) string {
 		}
 	}
 	message = withoutConfig(message)
-	message = strings.ReplaceAll(message, root+"/", "")
-	message = strings.ReplaceAll(message, "'"+root+"'", "'.'")
+	message = strings.ReplaceAll(message, confine.Root+"/", "")
+	message = strings.ReplaceAll(message, "'"+confine.Root+"'", "'.'")
 	message = strings.Join(strings.Fields(message), " ")
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"slices"
+
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // The kinds whose references take over a namespace along with a name, and the kinds that they refer
@@ -20,7 +22,7 @@ var (
 type names map[uint64][]*source
 
 func (x names) add(name string, s *source) {
-	hash := hashName(name)
+	hash := manifest.HashName(name)
 	x[hash] = appendNew(x[hash], s)
 }
 
@@ -60,7 +62,7 @@ func (p *plan) addNamesakes(generated names) {
 			if object.kind != "ConfigMap" && object.kind != "Secret" {
 				continue
 			}
-			if hash := hashName(object.name); generated[hash] != nil {
+			if hash := manifest.HashName(object.name); generated[hash] != nil {
 				generated[hash] = appendNew(generated[hash], s)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 )
 
 // origins finds the file that an object came from, for messages, by the identities that the files
@@ -13,17 +15,17 @@ type origins map[string][]declared // by kind
 type declared struct{ name, file string }
 
 // origins reads the facts of all files that are resources of a build.
-func (b *Builder) origins(f *files) origins {
+func (b *Builder) origins(f *confine.Files) origins {
 	found := origins{}
-	slices.Sort(f.listed)
-	for _, name := range slices.Compact(f.listed) {
+	slices.Sort(f.Listed)
+	for _, name := range slices.Compact(f.Listed) {
 		known, err := b.factsOf(f, name)
 		if err != nil {
 			continue
 		}
-		for _, doc := range known.docs {
-			for _, object := range doc.objects {
-				found[object.kind] = append(found[object.kind], declared{object.name, name})
+		for _, doc := range known.Docs {
+			for _, object := range doc.Objects {
+				found[object.Kind] = append(found[object.Kind], declared{object.Name, name})
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package kustomize
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"maps"
@@ -10,72 +9,24 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
-	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
-	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
-// operations are what is worth knowing of a JSON 6902 patch.
-type operations struct {
-	touchIdentity bool // it may change what an object is called
-	mentions      []uint64
-}
-
-// operationsOf reads a JSON 6902 patch; it is nil where data is none.
-func operationsOf(data []byte, limits Limits) *operations {
-	raw, err := yaml.YAMLToJSON(data)
-	if err != nil {
-		return nil
-	}
-	var list []struct{ Op, Path, From string }
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil
-	}
-	found := &operations{mentions: mentionsOf(data, limits)}
-	for _, one := range list {
-		found.touchIdentity = found.touchIdentity || touchesIdentity(one.Path) || one.Op == "move" && touchesIdentity(one.From)
-	}
-	return found
-}
-
-// touchesIdentity tells whether a JSON pointer is at, above or below a part of an object's identity.
-func touchesIdentity(pointer string) bool {
-	if pointer == "" || pointer == "/" {
-		return true
-	}
-	return slices.ContainsFunc([]string{"/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"}, func(part string) bool {
-		return pointer == part || strings.HasPrefix(part, pointer+"/") || strings.HasPrefix(pointer, part+"/")
-	})
-}
-
-// mentionsOf notes all short strings of YAML text.
-func mentionsOf(text []byte, limits Limits) []uint64 {
-	mentions := map[uint64]bool{}
-	decoder := kyaml.NewDecoder(bytes.NewReader(text))
-	for {
-		var document kyaml.Node
-		if err := decoder.Decode(&document); err != nil {
-			break
-		}
-		if err := noteMentions(&document, mentions, limits.Depth); err != nil {
-			break
-		}
-	}
-	return slices.Sorted(maps.Keys(mentions))
-}
-
 // textFacts returns the facts of a patch that stands in a kustomization.
-func (p *planner) textFacts(text string) (*facts, string) {
-	hash := hashBytes([]byte(text))
-	if known, found := p.builder.library.get(hash); found {
+func (p *planner) textFacts(text string) (*manifest.Facts, string) {
+	hash := manifest.HashBytes([]byte(text))
+	if known, found := p.builder.library.Get(hash); found {
 		return known, hash
 	}
-	known := factsOf([]byte(text), p.builder.limits)
-	p.builder.library.put(hash, known)
+	known := manifest.Read([]byte(text), p.builder.limits)
+	p.builder.library.Put(hash, known)
 	return known, hash
 }
 
 // patchFacts returns the facts of a patch that stands in a kustomization or in a file.
-func (p *planner) patchFacts(n *node, text, name string) (*facts, string, error) {
+func (p *planner) patchFacts(n *node, text, name string) (*manifest.Facts, string, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text != "" && name != "" || text == "" && name == "":
@@ -88,11 +39,11 @@ func (p *planner) patchFacts(n *node, text, name string) (*facts, string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	if p.files.kind(full) != kindFile {
+	if p.files.Kind(full) != confine.KindFile {
 		return nil, "", whole("patch %s is not there", full)
 	}
 	known, err := p.builder.factsOf(p.files, full)
-	return known, p.files.hash(full), err
+	return known, p.files.Hash(full), err
 }
 
 // digestShared splits a kustomization into what it does to all objects, and what must find its
@@ -136,7 +87,7 @@ func (p *planner) digestShared(n *node) error {
 		if err != nil {
 			return err
 		}
-		if known.operations == nil || known.operations.touchIdentity || patch.Target == nil {
+		if known.Operations == nil || known.Operations.TouchIdentity || patch.Target == nil {
 			return whole("patchesJson6902 in %s", n.file)
 		}
 		write(sum, hash)
@@ -147,26 +98,26 @@ func (p *planner) digestShared(n *node) error {
 	return p.addLegacy(n)
 }
 
-func noteAll(into map[uint64]bool, known *facts) {
-	for _, doc := range known.docs {
-		for _, mention := range doc.mentions {
+func noteAll(into map[uint64]bool, known *manifest.Facts) {
+	for _, doc := range known.Docs {
+		for _, mention := range doc.Mentions {
 			into[mention] = true
 		}
 	}
-	if known.operations != nil {
-		for _, mention := range known.operations.mentions {
+	if known.Operations != nil {
+		for _, mention := range known.Operations.Mentions {
 			into[mention] = true
 		}
 	}
 }
 
 // addPatch checks a patch and, where it has no target, notes what it must find.
-func (p *planner) addPatch(n *node, index int, patch types.Patch, known *facts, hash string) error {
+func (p *planner) addPatch(n *node, index int, patch types.Patch, known *manifest.Facts, hash string) error {
 	if patch.Options != nil && (patch.Options.AllowNameChange || patch.Options.AllowKindChange) {
 		return whole("a patch in %s may change names", n.file)
 	}
-	if known.err != nil {
-		if known.operations == nil || known.operations.touchIdentity || patch.Target == nil {
+	if known.Err != nil {
+		if known.Operations == nil || known.Operations.TouchIdentity || patch.Target == nil {
 			return whole("a patch in %s may change names, or is none", n.file)
 		}
 		return nil
@@ -180,10 +131,10 @@ func (p *planner) addPatch(n *node, index int, patch types.Patch, known *facts, 
 	return n.addTargeted(fieldPatches, index, known, hash)
 }
 
-func countObjects(known *facts) int {
+func countObjects(known *manifest.Facts) int {
 	count := 0
-	for _, doc := range known.docs {
-		count += len(doc.objects)
+	for _, doc := range known.Docs {
+		count += len(doc.Objects)
 	}
 	return count
 }
@@ -195,13 +146,15 @@ const (
 	fieldReplicas = "replicas"
 )
 
-func (n *node) addTargeted(field string, index int, known *facts, hash string) error {
+func (n *node) addTargeted(field string, index int, known *manifest.Facts, hash string) error {
 	entry := &targeted{field: field, index: index, digest: sha256.Sum256([]byte(field + hash))}
 	mentions := map[uint64]bool{}
 	noteAll(mentions, known)
 	entry.mentions = slices.Sorted(maps.Keys(mentions))
-	for _, doc := range known.docs {
-		entry.wants = append(entry.wants, doc.objects...)
+	for _, doc := range known.Docs {
+		for _, object := range doc.Objects {
+			entry.wants = append(entry.wants, identify(object))
+		}
 	}
 	if len(entry.wants) == 0 {
 		return whole("%s of %s has an empty entry", field, n.file)
@@ -214,13 +167,13 @@ func (n *node) addTargeted(field string, index int, known *facts, hash string) e
 func (p *planner) addLegacy(n *node) error {
 	for i, patch := range n.kust.PatchesStrategicMerge {
 		known, hash := p.textFacts(string(patch))
-		if known.err != nil { // it is no patch, so it is the path of one
+		if known.Err != nil { // it is no patch, so it is the path of one
 			var err error
 			if known, hash, err = p.patchFacts(n, "", string(patch)); err != nil {
 				return err
 			}
 		}
-		if known.err != nil {
+		if known.Err != nil {
 			return whole("patchesStrategicMerge in %s", n.file)
 		}
 		if err := n.addTargeted(fieldLegacy, i, known, hash); err != nil {

@@ -9,6 +9,9 @@ import (
 	"slices"
 
 	"sigs.k8s.io/kustomize/api/types"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // A plan is a build taken apart. Most of what kustomize does to an object depends on that object
@@ -89,6 +92,20 @@ type placed struct {
 
 type identity struct{ namespace, name string }
 
+// objectFact is the identity of an object.
+type objectFact struct {
+	group, version, kind string
+	namespace, name      string
+	clusterScoped        bool
+}
+
+func identify(object manifest.Object) objectFact {
+	return objectFact{
+		group: object.Group, version: object.Version, kind: object.Kind,
+		namespace: object.Namespace, name: object.Name, clusterScoped: object.ClusterScoped,
+	}
+}
+
 // errWhole says that a build cannot be taken apart.
 var errWhole = errors.New("build cannot be taken apart")
 
@@ -96,22 +113,25 @@ func whole(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errWhole, fmt.Sprintf(format, args...))
 }
 
+// maxNesting bounds how deep kustomizations include each other.
+const maxNesting = 50
+
 // maxNodes bounds the visits to kustomizations, which can double with every level.
 const maxNodes = 20_000
 
 // planner makes a plan.
 type planner struct {
 	builder *Builder
-	files   *files
+	files   *confine.Files
 	plan    *plan
 }
 
 // plan takes a build apart.
-func (b *Builder) plan(f *files, start entry, dir string) (*plan, error) {
+func (b *Builder) plan(f *confine.Files, start entry, dir string) (*plan, error) {
 	p := &planner{builder: b, files: f, plan: &plan{}}
 	kust := start.kust
 	kust.FixKustomization()
-	if len(kust.EnforceFields()) > 0 || len(f.kustomizationFiles(dir)) > 1 {
+	if len(kust.EnforceFields()) > 0 || len(f.KustomizationFiles(dir)) > 1 {
 		return nil, whole("%s is invalid", start.file)
 	}
 	p.plan.origins = len(kust.BuildMetadata) > 0
@@ -200,9 +220,9 @@ func outsideSubset(k *types.Kustomization) string {
 
 // resolve finds a path that a kustomization names.
 func (p *planner) resolve(dir, name string) (string, error) {
-	full, err := inside(path.Join(outside(dir), name))
-	if err != nil || path.IsAbs(name) || fetchesURL(name) {
-		return "", whole("%q is not in the tree", scrub(name))
+	full, err := confine.Inside(path.Join(confine.Outside(dir), name))
+	if err != nil || path.IsAbs(name) || confine.FetchesURL(name) {
+		return "", whole("%q is not in the tree", confine.Scrub(name))
 	}
 	return full, nil
 }
@@ -212,7 +232,7 @@ func (p *planner) addResource(n *node, name string) error {
 	if err != nil {
 		return err
 	}
-	if p.files.kind(full) != kindFile {
+	if p.files.Kind(full) != confine.KindFile {
 		child, err := p.descend(n, name)
 		if err != nil {
 			return err
@@ -227,16 +247,16 @@ func (p *planner) addResource(n *node, name string) error {
 	if err != nil {
 		return err
 	}
-	if known.err != nil {
-		return whole("%s: %v", full, known.err)
+	if known.Err != nil {
+		return whole("%s: %v", full, known.Err)
 	}
-	for number, doc := range known.docs {
-		if len(doc.objects) == 0 {
+	for number, doc := range known.Docs {
+		if len(doc.Objects) == 0 {
 			continue
 		}
-		s := &source{node: n, file: full, number: number, of: len(known.docs), hash: doc.hash, mentions: [][]uint64{doc.mentions}}
-		for _, fact := range doc.objects {
-			s.objects = append(s.objects, place(fact, s))
+		s := &source{node: n, file: full, number: number, of: len(known.Docs), hash: doc.Hash, mentions: [][]uint64{doc.Mentions}}
+		for _, fact := range doc.Objects {
+			s.objects = append(s.objects, place(identify(fact), s))
 		}
 		n.own = append(n.own, s)
 		p.plan.sources = append(p.plan.sources, s)
@@ -254,8 +274,8 @@ func (p *planner) descend(n *node, name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if clonesRepository(name) || p.files.kind(full) != kindDir {
-		return nil, whole("%q is no directory", scrub(name))
+	if confine.ClonesRepository(name) || p.files.Kind(full) != confine.KindDir {
+		return nil, whole("%q is no directory", confine.Scrub(name))
 	}
 	for up := n; up != nil; up = up.parent {
 		if full == "." || up.dir == full || len(up.dir) > len(full) && up.dir[:len(full)+1] == full+"/" {
@@ -273,7 +293,7 @@ func (p *planner) descend(n *node, name string) (*node, error) {
 // kustomization reads a kustomization as kustomize does.
 func (p *planner) kustomization(dir string) (string, types.Kustomization, error) {
 	var kust types.Kustomization
-	found := p.files.kustomizationFiles(dir)
+	found := p.files.KustomizationFiles(dir)
 	if len(found) != 1 {
 		return "", kust, whole("%s has no kustomization, or several", dir)
 	}
@@ -282,33 +302,24 @@ func (p *planner) kustomization(dir string) (string, types.Kustomization, error)
 	if err != nil {
 		return "", kust, err
 	}
-	if known.err != nil {
-		return "", kust, whole("%s: %v", file, known.err)
+	if known.Err != nil {
+		return "", kust, whole("%s: %v", file, known.Err)
 	}
-	return file, *known.kust, nil
+	return file, *known.Kustomization, nil
 }
 
 // kustomizationFacts returns a kustomization as kustomize reads it.
-func (p *planner) kustomizationFacts(file string) (*facts, error) {
-	hash := "kustomization:" + p.files.hash(file)
-	if known, found := p.builder.library.get(hash); found {
+func (p *planner) kustomizationFacts(file string) (*manifest.Facts, error) {
+	hash := "kustomization:" + p.files.Hash(file)
+	if known, found := p.builder.library.Get(hash); found {
 		return known, nil
 	}
-	data, err := p.files.content(file)
+	data, err := p.files.Content(file)
 	if err != nil {
 		return nil, err
 	}
-	kust := &types.Kustomization{}
-	err = kust.Unmarshal(data)
-	if err == nil {
-		kust.FixKustomization()
-		err = kust.CheckEmpty()
-	}
-	if err == nil && len(kust.EnforceFields()) > 0 {
-		err = errors.New("kind or apiVersion is wrong")
-	}
-	known := &facts{kust: kust, large: 4 * len(data), err: err}
-	p.builder.library.put(hash, known)
+	known := manifest.ReadKustomization(data)
+	p.builder.library.Put(hash, known)
 	return known, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 )
 
 // Progress is what a build made, for the next build of the same unit to go on from. It is immutable.
@@ -40,18 +41,18 @@ func (p *Progress) Bytes() int64 {
 // returned with an error, too; it is nil where the tree could not be read, so that the error says
 // nothing of the next attempt.
 func (b *Builder) Build(ctx context.Context, t tree.Tree, spec Spec, known *Progress) (Result, error) {
-	f := b.open(ctx, t)
+	f := confine.Open(ctx, t, b.limits)
 	if known == nil {
 		known = &Progress{}
 	}
 	result, err := b.build(f, spec, known)
-	if !f.meter.broken.Load() {
-		result.Trace = f.trace
+	if !f.Broken() {
+		result.Trace = f.Trace
 	}
 	return result, err
 }
 
-func (b *Builder) build(f *files, spec Spec, known *Progress) (Result, error) {
+func (b *Builder) build(f *confine.Files, spec Spec, known *Progress) (Result, error) {
 	start, err := b.enter(f, spec)
 	if err != nil {
 		return Result{}, err
@@ -64,14 +65,14 @@ func (b *Builder) build(f *files, spec Spec, known *Progress) (Result, error) {
 		return b.buildWhole(f, start, known, digest{})
 	}
 	result, err := b.buildNew(f, planned, known)
-	if err == nil || f.ctx.Err() != nil {
+	if err == nil || f.Ctx.Err() != nil {
 		return result, err
 	}
 	// The whole build decides whether there is an error, and says it with kustomize's words.
 	return b.buildWhole(f, start, known, planned.shape())
 }
 
-func (b *Builder) buildNew(f *files, p *plan, known *Progress) (Result, error) {
+func (b *Builder) buildNew(f *confine.Files, p *plan, known *Progress) (Result, error) {
 	next := &Progress{sources: make(map[digest][]*Built, len(p.sources)), stubborn: known.stubborn}
 	var missing []*source
 	for _, s := range p.sources {
@@ -95,7 +96,7 @@ func (b *Builder) buildNew(f *files, p *plan, known *Progress) (Result, error) {
 	return result, nil
 }
 
-func (b *Builder) buildWhole(f *files, start entry, known *Progress, shape digest) (Result, error) {
+func (b *Builder) buildWhole(f *confine.Files, start entry, known *Progress, shape digest) (Result, error) {
 	objects, err := b.whole(f, start)
 	if err != nil {
 		return Result{}, err

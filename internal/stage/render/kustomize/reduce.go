@@ -14,6 +14,9 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
 
 // batchObjects is how many objects are built by one run of kustomize, whose cost grows with the
@@ -21,10 +24,10 @@ import (
 const batchObjects = 48
 
 // build builds sources, each exactly as it would be in the whole, and returns what became of each.
-func (b *Builder) buildSources(f *files, p *plan, sources []*source) (map[*source][]*Built, error) {
+func (b *Builder) buildSources(f *confine.Files, p *plan, sources []*source) (map[*source][]*Built, error) {
 	batches := batchesOf(sources, b.batch)
 	results := make([]map[*source][]*Built, len(batches))
-	group, ctx := errgroup.WithContext(f.ctx)
+	group, ctx := errgroup.WithContext(f.Ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, batch := range batches {
 		group.Go(func() (err error) {
@@ -58,16 +61,13 @@ func batchesOf(sources []*source, limit int) [][]*source {
 	return batches
 }
 
-func (b *Builder) buildBatch(ctx context.Context, f *files, p *plan, batch []*source) (map[*source][]*Built, error) {
-	reduced := &files{
-		ctx: ctx, tree: f.tree, index: f.index, limits: f.limits, meter: f.meter,
-		overlay: map[string][]byte{}, sorts: p.top.kust.SortOptions != nil,
-	}
+func (b *Builder) buildBatch(ctx context.Context, f *confine.Files, p *plan, batch []*source) (map[*source][]*Built, error) {
+	reduced := f.Part(ctx)
 	s := newSelection(p, batch)
-	if err := s.overlay(f, reduced.overlay); err != nil {
+	if err := s.overlay(f, reduced.Overlay); err != nil {
 		return nil, err
 	}
-	resources, err := runShared(reduced, p.top.dir)
+	resources, err := runShared(reduced, target{dir: p.top.dir, sorts: p.top.kust.SortOptions != nil})
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (s *selection) keepTwins() {
 
 // overlay writes the kustomization files of the selection, and those files of which it has only
 // some documents.
-func (s *selection) overlay(f *files, into map[string][]byte) error {
+func (s *selection) overlay(f *confine.Files, into map[string][]byte) error {
 	kusts := map[string]*reducedFile{}
 	for n := range s.nodes {
 		one := kusts[n.file]
@@ -240,7 +240,7 @@ func keepEntries[T any](s *selection, file, field string, list []T, always func(
 	return kept
 }
 
-func (s *selection) overlayDocuments(f *files, into map[string][]byte) error {
+func (s *selection) overlayDocuments(f *confine.Files, into map[string][]byte) error {
 	numbers := map[string][]int{}
 	for one := range s.kept {
 		if one.of > 1 && !slices.Contains(numbers[one.file], one.number) {
@@ -248,15 +248,15 @@ func (s *selection) overlayDocuments(f *files, into map[string][]byte) error {
 		}
 	}
 	for file, kept := range numbers {
-		data, err := f.content(file)
+		data, err := f.Content(file)
 		if err != nil {
 			return err
 		}
-		texts, err := splitDocuments(data)
+		texts, err := manifest.Split(data)
 		if err != nil {
 			return err
 		}
-		into[file] = joinDocuments(texts, kept)
+		into[file] = manifest.Join(texts, kept)
 	}
 	return nil
 }
@@ -272,7 +272,7 @@ func (s *selection) assign(resources []*resource.Resource, batch []*source) (map
 		built[one] = nil
 	}
 	for _, res := range resources {
-		fact := (&placed{objectFact: factOf(res)}).full()
+		fact := (&placed{objectFact: identify(manifest.ObjectOf(res))}).full()
 		from, found := expected[fact]
 		if !found {
 			from, found = unhashed(hashed, fact)

@@ -8,6 +8,8 @@ import (
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 )
 
 // Spec is what a unit wants of a build, beyond what the tree says.
@@ -35,8 +37,8 @@ type entry struct {
 
 // merged finds or generates the kustomization of spec.Path and merges spec into it. The rules are
 // Flux's (fluxcd/pkg kustomize: GenerateManifest).
-func (f *files) merged(spec Spec, dir string) (entry, error) {
-	e, err := f.start(dir)
+func merged(f *confine.Files, spec Spec, dir string) (entry, error) {
+	e, err := start(f, dir)
 	if err != nil {
 		return entry{}, err
 	}
@@ -51,7 +53,7 @@ func (f *files) merged(spec Spec, dir string) (entry, error) {
 		k.NameSuffix = spec.NameSuffix
 	}
 	k.Patches = append(k.Patches, spec.Patches...)
-	if err := f.addComponents(k, spec, dir); err != nil {
+	if err := addComponents(f, k, spec, dir); err != nil {
 		return entry{}, err
 	}
 	for _, image := range spec.Images {
@@ -64,14 +66,14 @@ func (f *files) merged(spec Spec, dir string) (entry, error) {
 }
 
 // start reads the kustomization of dir, or generates it.
-func (f *files) start(dir string) (entry, error) {
+func start(f *confine.Files, dir string) (entry, error) {
 	e := entry{kust: types.Kustomization{TypeMeta: types.TypeMeta{
 		APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind,
 	}}}
-	found := f.kustomizationFiles(dir)
+	found := f.KustomizationFiles(dir)
 	if len(found) == 0 {
 		e.file, e.generated = path.Join(dir, konfig.DefaultKustomizationFileName()), true
-		for _, name := range f.manifests(dir) {
+		for _, name := range f.Manifests(dir) {
 			e.kust.Resources = append(e.kust.Resources, "./"+name)
 		}
 		if len(e.kust.Resources) == 0 {
@@ -80,7 +82,7 @@ func (f *files) start(dir string) (entry, error) {
 		return e, nil
 	}
 	e.file = found[0]
-	data, err := f.content(e.file)
+	data, err := f.Content(e.file)
 	if err != nil {
 		return entry{}, err
 	}
@@ -95,12 +97,12 @@ func (f *files) start(dir string) (entry, error) {
 	return e, nil
 }
 
-func (f *files) addComponents(k *types.Kustomization, spec Spec, dir string) error {
+func addComponents(f *confine.Files, k *types.Kustomization, spec Spec, dir string) error {
 	for _, component := range spec.Components {
 		if !localPath(component) {
-			return fmt.Errorf("component path %q must be local and relative", scrub(component))
+			return fmt.Errorf("component path %q must be local and relative", confine.Scrub(component))
 		}
-		if spec.IgnoreMissingComponents && !f.Exists(filepath.Join(outside(dir), component)) {
+		if spec.IgnoreMissingComponents && !f.Exists(filepath.Join(confine.Outside(dir), component)) {
 			continue
 		}
 		k.Components = append(k.Components, component)
@@ -111,7 +113,7 @@ func (f *files) addComponents(k *types.Kustomization, spec Spec, dir string) err
 // localPath tells whether a component is neither remote nor absolute (fluxcd/pkg kustomize:
 // IsLocalRelativePath).
 func localPath(name string) bool {
-	return !clonesRepository(name) && !filepath.IsAbs(name)
+	return !confine.ClonesRepository(name) && !filepath.IsAbs(name)
 }
 
 // mergeImage overrides the fields of an image of the same name. A tag and a digest both choose the

@@ -1,4 +1,4 @@
-package kustomize
+package manifest
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 // separator is what kustomize takes for the line between two documents (kyaml kio: splitDocuments).
 var separator = regexp.MustCompile(`\n---.*\n`)
 
-// splitDocuments cuts a file into documents at the places where kustomize does. Some may be empty.
-func splitDocuments(data []byte) ([]string, error) {
+// Split cuts a file into documents at the places where kustomize does. Some may be empty.
+func Split(data []byte) ([]string, error) {
 	text := strings.ReplaceAll(string(data), "\r\n", "\n")
 	if text == "" {
 		return nil, nil
@@ -29,9 +29,9 @@ func splitDocuments(data []byte) ([]string, error) {
 	return append(texts, text[from:]), nil
 }
 
-// joinDocuments writes a file with only some of its documents, so that kustomize reads each of them
+// Join writes a file with only some of its documents, so that kustomize reads each of them
 // exactly as it does in the whole file. The numbers are sorted.
-func joinDocuments(texts []string, kept []int) []byte {
+func Join(texts []string, kept []int) []byte {
 	var file strings.Builder
 	for i, text := range texts {
 		if !slices.Contains(kept, i) {

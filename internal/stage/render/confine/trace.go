@@ -1,8 +1,9 @@
-package kustomize
+package confine
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,10 +27,14 @@ const (
 	askContent  = 'c' // the hash of a file, or absent
 	askKind     = 'k' // file, directory or absent
 	askScan     = 's' // the manifests that a generated kustomization would list
-	absent      = "-"
-	kindFile    = "f"
-	kindDir     = "d"
 	digestBytes = 16
+)
+
+// The kinds of path. Absent is also the hash of a file that is not there.
+const (
+	Absent   = "-"
+	KindFile = "f"
+	KindDir  = "d"
 )
 
 func newTrace() *Trace { return &Trace{asked: map[question]string{}} }
@@ -56,7 +61,7 @@ func (t *Trace) Files() []string {
 	defer t.mu.Unlock()
 	var paths []string
 	for q, answer := range t.asked {
-		if q.kind == askContent && answer != absent {
+		if q.kind == askContent && answer != Absent {
 			paths = append(paths, q.path)
 		}
 	}
@@ -90,20 +95,38 @@ func contentHash(index *tree.Index, path string) string {
 	if entry, found := index.Find(path); found {
 		return entry.Hash
 	}
-	return absent
+	return Absent
 }
 
 func entryKind(index *tree.Index, path string) string {
 	if _, found := index.Find(path); found {
-		return kindFile
+		return KindFile
 	}
 	if index.IsDir(path) {
-		return kindDir
+		return KindDir
 	}
-	return absent
+	return Absent
 }
 
 func digestNames(names []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(names, "\x00")))
 	return hex.EncodeToString(sum[:digestBytes])
+}
+
+// Lacks returns what another trace asked about and this one did not, sorted. A path that is known to
+// be no file needs no question for its content.
+func (t *Trace) Lacks(other *Trace) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var missing []string
+	for q, answer := range other.asked {
+		if kind, known := t.asked[question{askKind, q.path}]; answer == Absent && known && kind != KindFile {
+			continue
+		}
+		if _, asked := t.asked[q]; !asked {
+			missing = append(missing, string(q.kind)+" "+q.path)
+		}
+	}
+	slices.Sort(missing)
+	return missing
 }

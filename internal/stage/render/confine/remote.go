@@ -1,32 +1,38 @@
-package kustomize
+package confine
 
 import (
 	"fmt"
 	"net/url"
 	"path"
+	"reflect"
 	"regexp"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
+
+// maxNesting bounds how deep directories of plugins may be nested.
+const maxNesting = 50
 
 // Kustomize would fetch URLs over HTTP and clone repositories with a git process, and offers no
 // switch for it. So every kustomization file is looked through before kustomize gets to read it,
 // and one that names anything outside of the tree is refused.
 
-// fetchesURL tells whether kustomize would load a file from the network.
-func fetchesURL(name string) bool {
+// FetchesURL tells whether kustomize would load a file from the network.
+func FetchesURL(name string) bool {
 	parsed, err := url.Parse(name)
 	return err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https")
 }
 
 var userAt = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
 
-// clonesRepository tells whether kustomize might take the name of a directory for a repository. It
+// ClonesRepository tells whether kustomize might take the name of a directory for a repository. It
 // says so for a few more names than kustomize does.
-func clonesRepository(name string) bool {
+func ClonesRepository(name string) bool {
 	lower := strings.TrimPrefix(strings.ToLower(name), "git::")
 	for _, prefix := range []string{"http://", "https://", "ssh://", "file://", "github.com/", "github.com:"} {
 		if strings.HasPrefix(lower, prefix) {
@@ -37,11 +43,11 @@ func clonesRepository(name string) bool {
 }
 
 func refuseRemote(field, name string) error {
-	return fmt.Errorf("%s %q is remote: bases and files from outside of the source are not supported; add them to the repository", field, scrub(name))
+	return fmt.Errorf("%s %q is remote: bases and files from outside of the source are not supported; add them to the repository", field, Scrub(name))
 }
 
-// scrub removes what may be a secret from a URL.
-func scrub(name string) string {
+// Scrub removes what may be a secret from a URL.
+func Scrub(name string) string {
 	if at := strings.LastIndex(name, "@"); at >= 0 {
 		if scheme := strings.Index(name, "://"); scheme >= 0 && scheme < at {
 			name = name[:scheme+3] + name[at+1:]
@@ -52,20 +58,20 @@ func scrub(name string) string {
 }
 
 // confined checks that a kustomization in dir stays within the tree and needs no process.
-func (f *files) confined(dir string, k *types.Kustomization) error {
+func (f *Files) confined(dir string, k *types.Kustomization) error {
 	if len(k.HelmCharts) > 0 || len(k.HelmChartInflationGenerator) > 0 {
 		return fmt.Errorf("helmCharts are not supported: deliver charts with a HelmRelease")
 	}
 	for field, names := range directories(k) {
 		for _, name := range names {
-			if fetchesURL(name) || clonesRepository(name) && f.kind(path.Join(dir, name)) != kindFile {
+			if FetchesURL(name) || ClonesRepository(name) && f.Kind(path.Join(dir, name)) != KindFile {
 				return refuseRemote(field, name)
 			}
 		}
 	}
 	for field, names := range loadedFiles(k) {
 		for _, name := range names {
-			if fetchesURL(name) {
+			if FetchesURL(name) {
 				return refuseRemote(field, name)
 			}
 		}
@@ -102,16 +108,16 @@ func loadedFiles(k *types.Kustomization) map[string][]string {
 		named["replacement"] = append(named["replacement"], replacement.Path)
 	}
 	for _, generator := range k.ConfigMapGenerator {
-		named["generator file"] = append(named["generator file"], pairFiles(generator.KvPairSources)...)
+		named["generator file"] = append(named["generator file"], PairFiles(generator.KvPairSources)...)
 	}
 	for _, generator := range k.SecretGenerator {
-		named["generator file"] = append(named["generator file"], pairFiles(generator.KvPairSources)...)
+		named["generator file"] = append(named["generator file"], PairFiles(generator.KvPairSources)...)
 	}
 	return named
 }
 
-// pairFiles returns the files that a generator reads, its "key=path" forms resolved.
-func pairFiles(sources types.KvPairSources) []string {
+// PairFiles returns the files that a generator reads, its "key=path" forms resolved.
+func PairFiles(sources types.KvPairSources) []string {
 	var names []string
 	for _, name := range sources.FileSources {
 		names = append(names, fileOfPair(name))
@@ -132,33 +138,33 @@ func fileOfPair(name string) string {
 
 // confinedPlugin checks the configuration of a plugin: inline, in a file, or in a directory that
 // only lists files. More than that could put a URL where no check would see it.
-func (f *files) confinedPlugin(dir, field, entry string, depth int) error {
-	if docs, err := parsedDocs([]byte(entry)); err == nil && len(docs) > 0 {
+func (f *Files) confinedPlugin(dir, field, entry string, depth int) error {
+	if docs, err := manifest.Parse([]byte(entry)); err == nil && len(docs) > 0 {
 		return confinedDocs(field, docs)
 	}
-	if fetchesURL(entry) || clonesRepository(entry) {
+	if FetchesURL(entry) || ClonesRepository(entry) {
 		return refuseRemote(field, entry)
 	}
 	full := path.Join(dir, entry)
-	if f.kind(full) == kindFile {
-		data, err := f.content(full)
+	if f.Kind(full) == KindFile {
+		data, err := f.Content(full)
 		if err != nil {
 			return err
 		}
 		if err := f.guard(full, data); err != nil {
 			return err
 		}
-		docs, err := parsedDocs(data)
+		docs, err := manifest.Parse(data)
 		if err != nil {
 			return nil //nolint:nilerr // kustomize cannot parse it either, and says so better
 		}
 		return confinedDocs(field, docs)
 	}
-	found := f.kustomizationFiles(full)
+	found := f.KustomizationFiles(full)
 	if len(found) != 1 || depth > maxNesting {
 		return nil
 	}
-	data, err := f.content(found[0])
+	data, err := f.Content(found[0])
 	if err != nil {
 		return err
 	}
@@ -167,7 +173,7 @@ func (f *files) confinedPlugin(dir, field, entry string, depth int) error {
 		return nil //nolint:nilerr // see above
 	}
 	plain := types.Kustomization{TypeMeta: k.TypeMeta, MetaData: k.MetaData, Resources: k.Resources}
-	if !sameKustomization(&plain, &k) {
+	if !reflect.DeepEqual(&plain, &k) {
 		return fmt.Errorf("%s %q: a directory of plugins may only have resources", field, entry)
 	}
 	for _, listed := range k.Resources {
@@ -196,12 +202,12 @@ func confinedDocs(field string, docs []*resource.Resource) error {
 		if err := yaml.Unmarshal(text, &plugin); err != nil {
 			continue // a field has another type than the plugin would take, so it loads nothing
 		}
-		names := append(append([]string{plugin.Path}, plugin.Paths...), pairFiles(plugin.KvPairSources)...)
+		names := append(append([]string{plugin.Path}, plugin.Paths...), PairFiles(plugin.KvPairSources)...)
 		for _, replacement := range plugin.Replacements {
 			names = append(names, replacement.Path)
 		}
 		for _, name := range names {
-			if fetchesURL(name) {
+			if FetchesURL(name) {
 				return refuseRemote(field, name)
 			}
 		}

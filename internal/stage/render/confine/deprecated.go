@@ -1,8 +1,6 @@
-package kustomize
+package confine
 
 import (
-	"slices"
-
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
 )
@@ -24,14 +22,4 @@ func modern(data []byte) []byte {
 		return data
 	}
 	return rewritten
-}
-
-// modernLabels moves common labels to their new place. Kustomize adds them after all other labels,
-// to the fields of selectors, and where there are no configurations, as in a build that is taken
-// apart, no field belongs to only the old or the new name.
-func modernLabels(k *types.Kustomization) {
-	if len(k.CommonLabels) > 0 {
-		k.Labels = append(slices.Clone(k.Labels), types.Label{Pairs: k.CommonLabels, IncludeSelectors: true})
-	}
-	k.CommonLabels = nil
 }

@@ -1,4 +1,4 @@
-package kustomize
+package manifest
 
 import "fmt"
 
@@ -8,7 +8,7 @@ type Limits struct {
 	TotalBytes int64 // size of all files that one build reads; 256 MiB
 	Objects    int   // objects that one build yields; 50,000
 	Nodes      int   // YAML nodes of one file after aliases are expanded; 4,000,000
-	Depth      int   // nesting of YAML nodes, and of kustomizations; 200 and 50
+	Depth      int   // nesting of YAML nodes; 200
 }
 
 const (
@@ -17,10 +17,10 @@ const (
 	defaultObjects    = 50_000
 	defaultNodes      = 4_000_000
 	defaultDepth      = 200
-	maxNesting        = 50
 )
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults fills in what is not set.
+func (l Limits) WithDefaults() Limits {
 	l.FileBytes = orDefault(l.FileBytes, defaultFileBytes)
 	l.TotalBytes = orDefault(l.TotalBytes, defaultTotalBytes)
 	l.Objects = orDefault(l.Objects, defaultObjects)
@@ -36,6 +36,7 @@ func orDefault[T int | int64](value, otherwise T) T {
 	return value
 }
 
-func tooMany(what string, limit any) error {
+// TooMany is the error of a limit that was reached.
+func TooMany(what string, limit any) error {
 	return fmt.Errorf("%s (limit %v)", what, limit)
 }
