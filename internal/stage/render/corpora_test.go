@@ -150,13 +150,13 @@ func (w *walk) visit(u unit) {
 			next = append(next, child)
 		}
 	}
-	for _, child := range inOrder(next) {
+	for _, child := range byDependency(next) {
 		w.visit(child)
 	}
 }
 
-// inOrder puts units behind those that they depend on.
-func inOrder(units []unit) []unit {
+// byDependency puts units behind those that they depend on.
+func byDependency(units []unit) []unit {
 	var ordered []unit
 	placed := map[string]bool{}
 	for len(ordered) < len(units) {

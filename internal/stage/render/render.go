@@ -93,7 +93,7 @@ func (r *Renderer) build(ctx context.Context, input Input, known, next *outcome,
 	if err != nil {
 		return err
 	}
-	object.Sort(objects)
+	objects = inOrder(objects)
 	if err := refuseDuplicates(objects); err != nil {
 		return err
 	}
@@ -112,6 +112,23 @@ func classify(input Input, err error) error {
 }
 
 func place(path string) string { return cmp.Or(path, ".") }
+
+// inOrder sorts as object.Sort does. It looks up the rank of each object once, not at each of the
+// comparisons, and moves the large values only at the end.
+func inOrder(objects []object.Object) []object.Object {
+	ranks, order := make([]int, len(objects)), make([]int, len(objects))
+	for i, one := range objects {
+		ranks[i], order[i] = object.Rank(one.Ref), i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(ranks[a], ranks[b]), objects[a].Compare(objects[b].Ref))
+	})
+	sorted := make([]object.Object, len(objects))
+	for i, from := range order {
+		sorted[i] = objects[from]
+	}
+	return sorted
+}
 
 // refuseDuplicates demands that sorted objects are all different objects of a cluster.
 func refuseDuplicates(objects []object.Object) error {

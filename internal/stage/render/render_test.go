@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,6 +179,19 @@ func TestRenderIsTheSameWhateverWasRenderedBefore(t *testing.T) {
 				t.Errorf("%v (-warm +cold):\n%s", at, diff)
 			}
 		}
+	}
+}
+
+func TestRenderSortsForWriting(t *testing.T) {
+	files := map[string]string{}
+	for i, kind := range []string{"Deployment", "Namespace", "ConfigMap", "Thing", "ValidatingWebhookConfiguration", "ServiceAccount", "Deployment", "ClusterRole"} {
+		files[fmt.Sprintf("apps/f%d.yaml", i)] = fmt.Sprintf("apiVersion: example.org/v1\nkind: %s\nmetadata: {name: n%d}\n", kind, 9-i)
+	}
+	output := mustGet(t, render.New(render.Options{}), render.Input{Owner: owner, Tree: treeOf(files), Path: "apps"})
+	want := slices.Clone(output.Objects)
+	object.Sort(want)
+	if diff := cmp.Diff(output.Objects, want); diff != "" || len(want) != len(files) {
+		t.Errorf("order (-got +want):\n%s", diff)
 	}
 }
 

@@ -114,13 +114,16 @@ func digestNames(names []string) string {
 }
 
 // Lacks returns what another trace asked about and this one did not, sorted. A path that is known to
-// be no file needs no question for its content.
+// be no file needs no question for its content, and one whose content is known none for its kind.
 func (t *Trace) Lacks(other *Trace) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var missing []string
 	for q, answer := range other.asked {
 		if kind, known := t.asked[question{askKind, q.path}]; answer == Absent && known && kind != KindFile {
+			continue
+		}
+		if hash, known := t.asked[question{askContent, q.path}]; answer == KindFile && known && hash != Absent {
 			continue
 		}
 		if _, asked := t.asked[q]; !asked {

@@ -111,10 +111,11 @@ func (b *Builder) enter(f *confine.Files, spec Spec) (entry, error) {
 func (b *Builder) checkManifests(f *confine.Files, start entry) error {
 	for _, name := range start.kust.Resources {
 		full := joinDir(start.file, name)
-		if f.Kind(full) != confine.KindFile {
-			continue
+		hash := f.Hash(full)
+		if hash == confine.Absent {
+			continue // a directory with a kustomization of its own
 		}
-		known, err := b.factsOf(f, full)
+		known, err := b.factsOf(f, full, hash)
 		if err != nil {
 			return err
 		}
@@ -125,10 +126,9 @@ func (b *Builder) checkManifests(f *confine.Files, start entry) error {
 	return nil
 }
 
-// factsOf returns the facts of a file. An error means that it could not be read; what is wrong with
+// factsOf returns the facts of a file with a hash. An error means that it could not be read; what is wrong with
 // its content is part of the facts.
-func (b *Builder) factsOf(f *confine.Files, name string) (*manifest.Facts, error) {
-	hash := f.Hash(name)
+func (b *Builder) factsOf(f *confine.Files, name, hash string) (*manifest.Facts, error) {
 	if known, found := b.library.Get(hash); found {
 		return known, nil
 	}

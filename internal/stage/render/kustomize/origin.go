@@ -19,7 +19,7 @@ func (b *Builder) origins(f *confine.Files) origins {
 	found := origins{}
 	slices.Sort(f.Listed)
 	for _, name := range slices.Compact(f.Listed) {
-		known, err := b.factsOf(f, name)
+		known, err := b.factsOf(f, name, f.Hash(name))
 		if err != nil {
 			continue
 		}

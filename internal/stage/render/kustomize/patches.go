@@ -39,11 +39,12 @@ func (p *planner) patchFacts(n *node, text, name string) (*manifest.Facts, strin
 	if err != nil {
 		return nil, "", err
 	}
-	if p.files.Kind(full) != confine.KindFile {
+	hash := p.files.Hash(full)
+	if hash == confine.Absent {
 		return nil, "", whole("patch %s is not there", full)
 	}
-	known, err := p.builder.factsOf(p.files, full)
-	return known, p.files.Hash(full), err
+	known, err := p.builder.factsOf(p.files, full, hash)
+	return known, hash, err
 }
 
 // digestShared splits a kustomization into what it does to all objects, and what must find its

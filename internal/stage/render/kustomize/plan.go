@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
 
@@ -220,6 +221,9 @@ func outsideSubset(k *types.Kustomization) string {
 
 // resolve finds a path that a kustomization names.
 func (p *planner) resolve(dir, name string) (string, error) {
+	if !strings.Contains(name, "..") && !strings.ContainsAny(name, ":?#%") && !path.IsAbs(name) {
+		return path.Join(dir, name), nil
+	}
 	full, err := confine.Inside(path.Join(confine.Outside(dir), name))
 	if err != nil || path.IsAbs(name) || confine.FetchesURL(name) {
 		return "", whole("%q is not in the tree", confine.Scrub(name))
@@ -232,7 +236,8 @@ func (p *planner) addResource(n *node, name string) error {
 	if err != nil {
 		return err
 	}
-	if p.files.Kind(full) != confine.KindFile {
+	hash := p.files.Hash(full)
+	if hash == confine.Absent {
 		child, err := p.descend(n, name)
 		if err != nil {
 			return err
@@ -243,7 +248,7 @@ func (p *planner) addResource(n *node, name string) error {
 		n.children = append(n.children, child)
 		return nil
 	}
-	known, err := p.builder.factsOf(p.files, full)
+	known, err := p.builder.factsOf(p.files, full, hash)
 	if err != nil {
 		return err
 	}
