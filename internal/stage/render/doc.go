@@ -1,5 +1,4 @@
 // Package render turns the files of a unit into the objects that the unit wants: kustomize build,
-
 // post-build substitution, owner labels, and the normal form in which objects are applied.
 //
 // In: a tree and the fields of a Kustomization. Out: objects in writing order with a fingerprint.

@@ -1,5 +1,4 @@
 // Package kustomize turns a directory of a tree into built resources, as Flux does: it generates a
-
 // kustomization where there is none, merges the unit's own wishes into it, and runs kustomize on it.
 //
 // In: a tree and a Spec. Out: the built resources as YAML text with the file each came from, and a
