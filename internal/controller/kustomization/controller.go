@@ -8,6 +8,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -193,6 +194,11 @@ func (v *visit) refused(err error) time.Duration {
 	case fault.Stalled:
 		return 0
 	case fault.Waiting:
+		// Most waits end with an event. One that names a time may have to look for itself, as when a
+		// source with an empty disk has yet to fetch what its status names.
+		if longest := fault.AfterOf(err); longest > 0 {
+			return v.note.retry(longest)
+		}
 		return v.unit.Spec.Interval.Duration
 	default:
 		return v.note.retry(v.unit.GetRetryInterval())
@@ -219,6 +225,9 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 	case pipeline.Failed:
 		return v.settleFailure(out, took)
 	case pipeline.Parked:
+		if !v.stood && v.announced() && out.Waited < quietWait {
+			return soonest(quietWait-out.Waited, soonest(out.After, v.due()))
+		}
 		if !v.stood {
 			v.progressing(&v.status, out.Checked)
 		}
@@ -239,6 +248,17 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 		v.note.failures = 0
 		return soonest(out.After, v.due())
 	}
+}
+
+// quietWait is how long a wait for health may take before the status tells of it: most are over in
+// less, and a status that is replaced at once is of no use to anybody.
+const quietWait = time.Second
+
+// announced tells whether the status says already that this revision is being worked on.
+func (v *visit) announced() bool {
+	ready := apimeta.FindStatusCondition(v.status.Conditions, meta.ReadyCondition)
+	return ready != nil && ready.Status == metav1.ConditionUnknown && ready.ObservedGeneration == v.generation &&
+		v.status.LastAttemptedRevision == v.revision
 }
 
 // settleFailure records a failed pass. An unhealthy unit is woken by the health of its objects, and

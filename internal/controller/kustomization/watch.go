@@ -167,7 +167,7 @@ func offering() predicate.Predicate {
 			return false
 		}
 		old, latest := before.GetArtifact(), after.GetArtifact()
-		return latest != nil && (old == nil || old.Revision != latest.Revision || old.Digest != latest.Digest)
+		return latest != nil && (old == nil || old.Revision != latest.Revision || old.Digest != latest.Digest || old.URL != latest.URL)
 	}}
 }
 
