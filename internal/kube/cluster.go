@@ -117,6 +117,9 @@ func ServiceAccount(namespace, name string) Identity {
 	return Identity{User: "system:serviceaccount:" + namespace + ":" + name}
 }
 
+// Impersonates tells whether requests are made as somebody else than the connection's own identity.
+func (c *Cluster) Impersonates() bool { return c.as.User != "" }
+
 // As returns a connection to the same cluster that impersonates somebody. It refuses an empty user:
 // falling back to our own rights is how tenants became administrators elsewhere (CVE-2026-23990).
 func (c *Cluster) As(identity Identity) (*Cluster, error) {

@@ -61,6 +61,21 @@ func TestImpersonation(t *testing.T) {
 	}
 }
 
+// TestHealthOfOthers: the watches behind health checks have our rights, and must not show a tenant
+// what its own account may not read.
+func TestHealthOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.account("deployer", "edit")
+	w.commit(map[string]string{"apps/a.yaml": configMap("settings")})
+	w.source()
+	w.unit("apps", func(u *kustomizev1.Kustomization) {
+		u.Spec.ServiceAccountName = "deployer"
+		u.Spec.HealthChecks = []meta.NamespacedObjectKindReference{{APIVersion: "v1", Kind: "ConfigMap", Namespace: "kube-system", Name: "extension-apiserver-authentication"}}
+	})
+	w.failed("apps", "ReconciliationFailed", `cannot get resource "configmaps" in API group "" in the namespace "kube-system"`)
+}
+
 // TestDefaultAccount: where an operator locks tenants in, no unit acts with our rights.
 func TestDefaultAccount(t *testing.T) {
 	t.Parallel()

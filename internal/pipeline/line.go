@@ -50,6 +50,9 @@ func (l *Line) advance(ctx context.Context, job Job, unit *unit) Outcome {
 		return l.reject(ctx, job, unit, out, err)
 	}
 	live := liveView{job.Site.Observer}
+	if err := unit.mayLook(ctx, job); err != nil {
+		return out.fail(err)
+	}
 	if err := claim(job, passed); err != nil {
 		return out.fail(err)
 	}

@@ -24,6 +24,8 @@ type unit struct {
 	wait    wait
 	started bool // a pass has been made since the program started
 	looks   int  // passes put off until the watches are in sync
+	// readable are the health checks that the unit's own identity may look at.
+	readable map[object.Ref]bool
 }
 
 // begin starts a pass. What is remembered of another cluster means nothing in this one.

@@ -2,7 +2,6 @@ package kustomization
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -132,7 +131,6 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 	if err := v.dependencies(ctx, v.unit, artifact); err != nil {
 		return job, err
 	}
-	v.note.behind = time.Time{}
 	if job.Render.Tree, err = v.Trees.Open(ctx, artifact); err != nil {
 		return job, fault.Because(meta.ArtifactFailedReason, err)
 	}
@@ -157,9 +155,8 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 func (v *visit) refuse(ctx context.Context, job pipeline.Job, err error) time.Duration {
 	upheld := v.uphold(ctx, job, err)
 	err = upheld.Err
-	var old *behind
-	if errors.As(err, &old) && !v.asked && v.within(behindGrace) {
-		return soonest(upheld.After, behindGrace)
+	if fault.KindOf(err) == fault.Waiting && !v.asked && v.within(quietWait) {
+		return soonest(upheld.After, quietWait)
 	}
 	if ctx.Err() != nil {
 		return 0
@@ -205,15 +202,12 @@ func (v *visit) refused(err error) time.Duration {
 	}
 }
 
-// behindGrace is how long a dependency may be on an older revision before the status says so.
-const behindGrace = time.Second
-
 // within tells whether less than grace has passed since the first call in a row.
 func (v *visit) within(grace time.Duration) bool {
-	if v.note.behind.IsZero() {
-		v.note.behind = v.now()
+	if v.note.waiting.IsZero() {
+		v.note.waiting = v.now()
 	}
-	return v.now().Sub(v.note.behind) < grace
+	return v.now().Sub(v.note.waiting) < grace
 }
 
 // settle turns the outcome of a pass into status and events.
@@ -250,8 +244,8 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 	}
 }
 
-// quietWait is how long a wait for health may take before the status tells of it: most are over in
-// less, and a status that is replaced at once is of no use to anybody.
+// quietWait is how long a wait for health, for a source or for a dependency may take before the status
+// tells of it: most are over in less, and a status that is replaced at once is of no use to anybody.
 const quietWait = time.Second
 
 // announced tells whether the status says already that this revision is being worked on.

@@ -17,13 +17,6 @@ import (
 	"holdfast.dev/holdfast/internal/model/fault"
 )
 
-// behind says that a dependency is ready, but on an older revision of the source that both share.
-// That is the normal state for a moment after each commit, and not worth a status of its own.
-type behind struct{ text string }
-
-// Error implements error.
-func (b *behind) Error() string { return b.text }
-
 // dependencies checks that everything a unit depends on is ready, and, where both share a source, on
 // the same revision: that moves a chain in lockstep with each commit (flux-contract 2.4). Changes of
 // the dependencies wake the unit, so nothing has to ask again.
@@ -63,7 +56,7 @@ func ready(u, other *kustomizev1.Kustomization, name types.NamespacedName, artif
 	}
 	sameSource := u.Spec.SourceRef.Kind == other.Spec.SourceRef.Kind && sourceName(u) == sourceName(other)
 	if sameSource && !artifact.HasRevision(other.Status.LastAppliedRevision) {
-		return &behind{fmt.Sprintf("dependency '%s' revision is not up to date", name)}
+		return fmt.Errorf("dependency '%s' revision is not up to date", name)
 	}
 	return nil
 }

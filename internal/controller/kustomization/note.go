@@ -18,8 +18,8 @@ type note struct {
 	verify time.Time
 	// failures counts failed visits in a row.
 	failures int
-	// behind is since when a dependency has been on an older revision.
-	behind time.Time
+	// waiting is since when the unit has been waiting for others, zero while it is not.
+	waiting time.Time
 	// aside is the revision for which the unit has let others go first.
 	aside string
 }
