@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"strings"
 	"testing"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -13,6 +14,33 @@ func dependsOn(names ...string) func(*kustomizev1.Kustomization) {
 	return func(u *kustomizev1.Kustomization) {
 		for _, name := range names {
 			u.Spec.DependsOn = append(u.Spec.DependsOn, kustomizev1.DependencyReference{Name: name})
+		}
+	}
+}
+
+// TestChainWaitsQuietly: in a chain that moves in moments, the wait for those before is not written
+// down, neither the first time nor later.
+func TestChainWaitsQuietly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	revision := w.commit(map[string]string{"a/a.yaml": configMap("a"), "b/b.yaml": configMap("b"), "c/c.yaml": configMap("c")})
+	w.source()
+	w.unit("a")
+	w.unit("b", dependsOn("a"))
+	w.unit("c", dependsOn("b"))
+	w.ready("c", revision)
+	for _, note := range []string{"one", "two"} {
+		w.daemon.traffic.take(w.namespace)
+		w.ready("c", w.commit(map[string]string{"readme.md": note}))
+		var about []string
+		for _, one := range w.daemon.traffic.take(w.namespace) {
+			if strings.Contains(one.Path, "kustomizations") {
+				about = append(about, one.String())
+			}
+		}
+		want := []string{"PATCH kustomizations/a/status", "PATCH kustomizations/b/status", "PATCH kustomizations/c/status"}
+		if diff := cmp.Diff(want, about); diff != "" {
+			t.Errorf("commit %s: status writes (-want +got):\n%s", note, diff)
 		}
 	}
 }

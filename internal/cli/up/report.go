@@ -3,6 +3,7 @@ package up
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -144,14 +145,22 @@ func (s *summary) allReady(seen map[string]standing) {
 	}
 }
 
+// program is how the person starts this program again: `go run` leaves none behind.
+func program() string {
+	if name, err := os.Executable(); err == nil && strings.Contains(name, "go-build") {
+		return "go run ./cmd/holdfast"
+	}
+	return "holdfast"
+}
+
 // next says what the person can do now.
 func (s *summary) next() {
 	s.line("")
 	s.line("The cluster is yours:")
 	s.line("  export KUBECONFIG=%s", s.facts.KubeconfigPath())
 	s.line("  kubectl get deployments -A")
-	s.line("  holdfast get all -A            # sources and units")
-	s.line("  holdfast tree flux-system      # everything that the root unit owns")
+	s.line("  %s get all -A            # sources and units", program())
+	s.line("  %s tree flux-system      # everything that the root unit owns", program())
 	if s.deliver.repository != nil {
 		dir := s.deliver.repository.Dir()
 		s.line("Change something, and it is live as soon as it is committed:")

@@ -140,6 +140,7 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 	if job.Site, err = v.site(ctx, v.unit); err != nil {
 		return job, err
 	}
+	v.note.waiting = time.Time{}
 	job.Inventory, job.Heirs = inventoryOf(&v.status), v.heirs(job.Render.Tree)
 	job.Save = v.intend
 	job.Restart = v.asked
