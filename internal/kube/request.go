@@ -115,7 +115,7 @@ func (c *Cluster) send(ctx context.Context, verb string, ref object.Ref, body []
 
 // learn forgets the known kinds when the server no longer serves a resource: its CRD was deleted.
 func (c *Cluster) learn(err error) {
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // client-go returns it bare
+	status, ok := err.(apierrors.APIStatus)
 	if !ok || !apierrors.IsNotFound(err) {
 		return
 	}

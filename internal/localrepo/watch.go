@@ -19,7 +19,7 @@ func (r *Repository) Watch(ctx context.Context, moved func()) error {
 	if err != nil {
 		return fmt.Errorf("watching %s: %w", r.git, err)
 	}
-	defer watcher.Close() //nolint:errcheck // nothing was written
+	defer watcher.Close()
 	if err := watcher.Add(r.git); err != nil {
 		return fmt.Errorf("watching %s: %w", r.git, err)
 	}

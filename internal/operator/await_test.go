@@ -178,8 +178,6 @@ func holds(key, value string) func(*unstructured.Unstructured) bool {
 
 func gone(u *unstructured.Unstructured) bool { return u == nil }
 
-func exists(u *unstructured.Unstructured) bool { return u != nil && u.GetDeletionTimestamp() == nil }
-
 // field returns a value of an object as text.
 func field(u *unstructured.Unstructured, path ...string) string {
 	value, found, err := unstructured.NestedFieldNoCopy(u.Object, path...)

@@ -75,7 +75,7 @@ func freeAddress(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // nothing was written
+	defer listener.Close()
 	return listener.Addr().String()
 }
 
@@ -93,7 +93,7 @@ func (d *daemon) usage(b *testing.B) usage {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // it is read to its end
+	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

@@ -29,7 +29,7 @@ func newReporter(out io.Writer, colour bool) *reporter {
 func (r *reporter) line(format string, args ...any) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	fmt.Fprintf(r.out, format+"\n", args...) //nolint:errcheck // a terminal that is gone cannot be told
+	fmt.Fprintf(r.out, format+"\n", args...)
 }
 
 // paint colours a word on a terminal that shows colours.

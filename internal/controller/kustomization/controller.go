@@ -44,10 +44,8 @@ type visit struct {
 	aside bool
 }
 
-// asidePause and asidePriority put a visit behind all others.
+// asidePause, with the lowest priority, puts a visit behind all others.
 const asidePause = time.Millisecond
-
-var asidePriority = handler.LowPriority
 
 // Reconcile implements reconcile.Reconciler.
 func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -74,7 +72,8 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	v.asked = token != "" && token != v.status.LastHandledReconcileAt
 	after := v.run(ctx)
 	if v.aside {
-		return ctrl.Result{RequeueAfter: asidePause, Priority: &asidePriority}, nil
+		last := handler.LowPriority
+		return ctrl.Result{RequeueAfter: asidePause, Priority: &last}, nil
 	}
 	if token != "" {
 		v.status.LastHandledReconcileAt = token
@@ -95,7 +94,7 @@ func (v *visit) run(ctx context.Context) time.Duration {
 	if err != nil {
 		return v.refuse(ctx, job, err)
 	}
-	v.stood = v.attempt.stands(&v.status)
+	v.stood = v.stands(&v.status)
 	outcome := v.Line.Advance(ctx, job)
 	if v.mayStandAside(ctx, outcome) {
 		v.note.aside, v.aside = v.revision, true

@@ -29,7 +29,7 @@ func (v *visit) finalize(ctx context.Context) (ctrl.Result, error) {
 	}
 	site, err := v.site(ctx, v.unit)
 	if err == nil {
-		err = v.mayAct(ctx, site)
+		err = v.mayAct(ctx)
 	}
 	if err != nil {
 		if fault.KindOf(err) == fault.Transient {
@@ -89,7 +89,7 @@ func deletes(u *kustomizev1.Kustomization) bool {
 }
 
 // mayAct checks that the account that the unit acts as is still there.
-func (v *visit) mayAct(ctx context.Context, site pipeline.Site) error {
+func (v *visit) mayAct(ctx context.Context) error {
 	account := v.serviceAccount(v.unit)
 	if account == "" || v.unit.Spec.KubeConfig != nil {
 		return nil

@@ -53,13 +53,13 @@ func (r *reconciler) artifact(ctx context.Context, u *kustomizev1.Kustomization)
 	source := empty()
 	if err := r.Client.Get(ctx, name, source); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, fault.Wait(meta.ArtifactFailedReason, 0, fmt.Errorf("Source '%s' not found", u.Spec.SourceRef.String())) //nolint:staticcheck,revive // Flux's text
+			return nil, fault.Wait(meta.ArtifactFailedReason, 0, fmt.Errorf("Source '%s' not found", u.Spec.SourceRef.String())) //nolint:staticcheck // Flux's text
 		}
 		return nil, fault.Because(meta.ArtifactFailedReason, fmt.Errorf("reading source '%s': %w", name, err))
 	}
 	found := source.(sourcev1.Source).GetArtifact() //nolint:forcetypeassert // all of sourceKinds are sources
 	if found == nil {
-		return nil, fault.Wait(meta.ArtifactFailedReason, 0, fmt.Errorf("Source artifact not found, waiting for %s/%s", kind, name)) //nolint:staticcheck,revive // Flux's text
+		return nil, fault.Wait(meta.ArtifactFailedReason, 0, fmt.Errorf("Source artifact not found, waiting for %s/%s", kind, name)) //nolint:staticcheck // Flux's text
 	}
 	return found, nil
 }
