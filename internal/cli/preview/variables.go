@@ -102,11 +102,11 @@ func (w *walk) render(ctx context.Context, one *kustomizev1.Kustomization, files
 
 // variables gathers the values for substitution as the controller does, from what the tree holds.
 func (w *walk) variables(one *kustomizev1.Kustomization) (render.Variables, error) {
-	return kustomization.Variables(one, func(wish kustomizev1.SubstituteReference) *unstructured.Unstructured {
+	return kustomization.Variables(one, func(wish kustomizev1.SubstituteReference) (*unstructured.Unstructured, error) {
 		held := w.configs[configRef(one, wish)]
 		if held != nil && encrypted(held) {
-			return nil
+			return nil, nil
 		}
-		return held
+		return held, nil
 	})
 }

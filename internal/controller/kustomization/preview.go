@@ -15,8 +15,9 @@ import (
 func Input(u *kustomizev1.Kustomization) render.Input { return renderOf(u) }
 
 // Variables gathers the values for substitution from the ConfigMaps and Secrets that find returns, in
-// their order, and then from the Kustomization itself. What find does not find, nil, is left out.
-func Variables(u *kustomizev1.Kustomization, find func(kustomizev1.SubstituteReference) *unstructured.Unstructured) (render.Variables, error) {
+// their order, later ones winning, and then from the Kustomization itself. What find does not find,
+// nil without an error, is left out. The controller gathers them by it as well.
+func Variables(u *kustomizev1.Kustomization, find func(kustomizev1.SubstituteReference) (*unstructured.Unstructured, error)) (render.Variables, error) {
 	if u.Spec.PostBuild == nil {
 		return render.Variables{}, nil
 	}
@@ -26,7 +27,10 @@ func Variables(u *kustomizev1.Kustomization, find func(kustomizev1.SubstituteRef
 		Values:  map[string]string{}, Secret: map[string]bool{},
 	}
 	for _, reference := range u.Spec.PostBuild.SubstituteFrom {
-		held := find(reference)
+		held, err := find(reference)
+		if err != nil {
+			return render.Variables{}, err
+		}
 		if held == nil {
 			continue
 		}

@@ -20,45 +20,30 @@ import (
 // variableName is what a variable may be called (flux-contract 2.7).
 var variableName = regexp.MustCompile(`^[_[:alpha:]][_[:alpha:][:digit:]]*$`)
 
-// variables gathers the values for substitution: from ConfigMaps and Secrets in order, later ones
-// winning, and then from the unit itself. The objects are followed by watches, so nothing is read
-// twice and a change of any of them wakes the unit.
+// variables gathers the values for substitution. The objects are followed by watches, so nothing is
+// read twice and a change of any of them wakes the unit.
 func (r *reconciler) variables(ctx context.Context, u *kustomizev1.Kustomization) (render.Variables, error) {
-	if u.Spec.PostBuild == nil {
-		return render.Variables{}, nil
+	variables, err := Variables(u, func(reference kustomizev1.SubstituteReference) (*unstructured.Unstructured, error) {
+		return r.substitute(ctx, u, reference)
+	})
+	variables.Lenient = r.LenientSubstitutions
+	return variables, fault.Because(meta.BuildFailedReason, err)
+}
+
+// substitute reads a ConfigMap or Secret that a unit substitutes from. One that is missing and may be
+// is nil.
+func (r *reconciler) substitute(ctx context.Context, u *kustomizev1.Kustomization, reference kustomizev1.SubstituteReference) (*unstructured.Unstructured, error) {
+	held, err := r.Follower.Get(ctx, configRef(u.Namespace, reference.Kind, reference.Name))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("substitute from '%s/%s': %w", reference.Kind, reference.Name, err)
+	case held == nil && !reference.Optional:
+		return nil, fault.Wait(meta.BuildFailedReason, 0, fmt.Errorf(
+			"substitute from '%s/%s' error: %s \"%s\" not found in namespace %s; create it, or mark the reference as optional",
+			reference.Kind, reference.Name, strings.ToLower(reference.Kind)+"s", reference.Name, u.Namespace))
+	default:
+		return held, nil
 	}
-	variables := render.Variables{
-		Enabled: true,
-		Always:  u.GetSubstituteStrategy() == kustomizev1.SubstituteStrategyAlways,
-		Lenient: r.LenientSubstitutions,
-		Values:  map[string]string{}, Secret: map[string]bool{},
-	}
-	for _, reference := range u.Spec.PostBuild.SubstituteFrom {
-		ref := configRef(u.Namespace, reference.Kind, reference.Name)
-		held, err := r.Follower.Get(ctx, ref)
-		if err != nil {
-			return render.Variables{}, fault.Because(meta.BuildFailedReason, fmt.Errorf("substitute from '%s/%s': %w", reference.Kind, reference.Name, err))
-		}
-		if held == nil {
-			if reference.Optional {
-				continue
-			}
-			return render.Variables{}, fault.Wait(meta.BuildFailedReason, 0, fmt.Errorf(
-				"substitute from '%s/%s' error: %s \"%s\" not found in namespace %s; create it, or mark the reference as optional",
-				reference.Kind, reference.Name, strings.ToLower(reference.Kind)+"s", reference.Name, u.Namespace))
-		}
-		if err := take(&variables, held, reference.Kind == "Secret"); err != nil {
-			return render.Variables{}, fault.Because(meta.BuildFailedReason, fmt.Errorf("substitute from '%s/%s': %w", reference.Kind, reference.Name, err))
-		}
-	}
-	for name, value := range u.Spec.PostBuild.Substitute {
-		if !variableName.MatchString(name) {
-			return render.Variables{}, fault.Because(meta.BuildFailedReason, fmt.Errorf("postBuild.substitute: '%s' is not a variable name, it must match '%s'", name, variableName))
-		}
-		variables.Values[name] = strings.ReplaceAll(value, "\n", "")
-		delete(variables.Secret, name)
-	}
-	return variables, nil
 }
 
 // take adds the values of a ConfigMap or Secret. No value ever gets into an error.
