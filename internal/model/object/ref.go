@@ -12,8 +12,11 @@ import (
 // Ref names an object in a cluster. It is comparable, so it can be a map key; use Key for a map
 // that must not tell API versions of the same object apart.
 type Ref struct {
-	Group, Version, Kind string
-	Namespace, Name      string
+	Group     string `json:"group,omitempty"`
+	Version   string `json:"version,omitempty"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
 }
 
 // RefOf returns the reference of an object as its metadata has it.
