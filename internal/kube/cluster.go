@@ -23,6 +23,8 @@ type Options struct {
 	InFlight int
 	// UserAgent names us to the server; empty means "holdfast".
 	UserAgent string
+	// Observe is told of each request; nil is nobody.
+	Observe func(Request)
 }
 
 // Cluster is a connection to one cluster under one identity. It is safe for concurrent use.
@@ -46,6 +48,9 @@ func Connect(name string, config *rest.Config, options Options) (*Cluster, error
 	config.UserAgent = options.UserAgent
 	if config.UserAgent == "" {
 		config.UserAgent = "holdfast"
+	}
+	if options.Observe != nil {
+		config.Wrap(Meter(options.Observe))
 	}
 	inFlight := options.InFlight
 	if inFlight == 0 {

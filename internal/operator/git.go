@@ -26,6 +26,7 @@ func (o *Operator) serveGit() error {
 	}
 	controller, err := gitrepository.Setup(o.manager, gitrepository.Deps{
 		Client:    o.manager.GetClient(),
+		Metrics:   o.metrics,
 		Events:    o.manager.GetEventRecorderFor("source-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
 		Store:     o.store,
 		Fetcher:   fetcher,

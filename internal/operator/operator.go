@@ -27,6 +27,7 @@ import (
 	"holdfast.dev/holdfast/internal/kube/follow"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render"
@@ -45,6 +46,8 @@ type Operator struct {
 	observer *observe.Observer
 	inbox    *kustomization.Inbox
 	git      *gitrepository.Controller
+	metrics  *metric.Set
+	scraped  *metricServer // nil where metrics are not served
 }
 
 // New connects to the cluster and builds all parts. Nothing runs yet, but the definitions are
@@ -54,8 +57,10 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Operator{config: config, inbox: kustomization.NewInbox()}
-	if o.cluster, err = kube.Connect("", config.REST, kube.Options{}); err != nil {
+	o := &Operator{config: config, inbox: kustomization.NewInbox(), metrics: metric.New(metric.Options{})}
+	o.config.REST = rest.CopyConfig(config.REST)
+	o.config.REST.Wrap(kube.Meter(o.metrics.Request))
+	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {
 		return nil, err
 	}
 	if config.InstallCRDs {
@@ -96,6 +101,9 @@ func (o *Operator) assemble(ctx context.Context) error {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
+	if err := o.serveMetrics(); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
 	return nil
 }
 
@@ -117,7 +125,8 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
 	return kustomization.Setup(ctx, o.manager, kustomization.Deps{
 		Client:   o.manager.GetClient(),
-		Line:     pipeline.New(render.New(render.Options{}), applier, time.Now),
+		Metrics:  o.metrics,
+		Line:     pipeline.New(render.New(render.Options{Count: o.metrics.Build}), applier, time.Now),
 		Trees:    trees{archive.New(o.store, archive.Options{})},
 		Follower: o.follower,
 		Events:   o.manager.GetEventRecorderFor("kustomize-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
@@ -156,7 +165,7 @@ func newManager(c Config) (manager.Manager, error) {
 	twice := true
 	mgr, err := ctrl.NewManager(reach, ctrl.Options{
 		Scheme: scheme, Logger: c.Log, Cache: cached,
-		Metrics:                       server.Options{BindAddress: orNone(c.MetricsAddress)},
+		Metrics:                       server.Options{BindAddress: orNone("")}, // ours serves more: see metricServer,
 		HealthProbeBindAddress:        orNone(c.HealthAddress),
 		PprofBindAddress:              orNone(c.ProfileAddress),
 		LeaderElection:                c.LeaderElection,
@@ -199,6 +208,9 @@ func (o *Operator) Run(ctx context.Context) error {
 }
 
 func (o *Operator) close() error {
+	if o.scraped != nil {
+		_ = o.scraped.listener.Close()
+	}
 	if o.store == nil {
 		return nil
 	}

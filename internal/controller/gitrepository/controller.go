@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 	"holdfast.dev/holdfast/internal/store"
 )
@@ -42,6 +43,8 @@ type Deps struct {
 	Jitter func(time.Duration) time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Metrics is what reconciles are measured by; nil measures nothing.
+	Metrics *metric.Set
 }
 
 // Controller reconciles GitRepository objects.

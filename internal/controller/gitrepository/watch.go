@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"holdfast.dev/holdfast/internal/controller/measure"
 )
 
 // Options tune a Controller.
@@ -57,7 +59,7 @@ func Setup(mgr ctrl.Manager, deps Deps, options Options) (*Controller, error) {
 			builder.WithPredicates(predicate.Funcs{CreateFunc: hasArtifact, UpdateFunc: artifactChanged})).
 		WatchesRawSource(source.Func(c.nudge.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: options.Concurrent}).
-		Complete(c)
+		Complete(measure.Reconciler(deps.Metrics, sourcev1.GitRepositoryKind, c))
 	if err != nil {
 		return nil, fmt.Errorf("setting up GitRepository: %w", err)
 	}

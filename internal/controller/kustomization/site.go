@@ -25,6 +25,7 @@ import (
 type sites struct {
 	local      pipeline.Site
 	observe    func(*kube.Cluster) *observe.Observer
+	options    kube.Options // of connections to remote clusters
 	lock       sync.Mutex
 	remote     map[[sha256.Size]byte]pipeline.Site
 	identities map[identityKey]*kube.Cluster
@@ -112,7 +113,7 @@ func (s *sites) reach(owner object.Owner, raw []byte, policy kube.KubeconfigPoli
 		if err != nil {
 			return pipeline.Site{}, err
 		}
-		cluster, err := kube.Connect(config.Host, config, kube.Options{})
+		cluster, err := kube.Connect(config.Host, config, s.options)
 		if err != nil {
 			return pipeline.Site{}, err
 		}

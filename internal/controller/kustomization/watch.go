@@ -23,10 +23,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"holdfast.dev/holdfast/internal/controller/measure"
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/observe"
 )
 
@@ -53,6 +55,7 @@ type Deps struct {
 	// Observe makes an observer for a remote cluster; its wake-ups go to the same Inbox.
 	Observe func(*kube.Cluster) *observe.Observer
 	Inbox   *Inbox
+	Metrics *metric.Set // nil measures nothing
 }
 
 // Options are settings with the meaning of Flux's flags (flux-contract 2.10).
@@ -109,6 +112,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 		return fmt.Errorf("indexing Kustomizations: %w", err)
 	}
 	deps.Inbox.expand = r.readers
+	if deps.Metrics != nil {
+		r.sites.options.Observe = deps.Metrics.Request
+	}
 	registration := ctrl.NewControllerManagedBy(mgr).Named("kustomization").
 		For(&kustomizev1.Kustomization{}, builder.WithPredicates(wanted())).
 		Watches(&kustomizev1.Kustomization{}, r.wakeReaders(kustomizev1.KustomizationKind), builder.WithPredicates(standing())).
@@ -124,7 +130,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 	if err := mgr.Add(stopper(r.sites.stop)); err != nil {
 		return err
 	}
-	return registration.Complete(r)
+	return registration.Complete(measure.Reconciler(deps.Metrics, kustomizev1.KustomizationKind, r))
 }
 
 // stopper ends something when the manager does.

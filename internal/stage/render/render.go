@@ -26,6 +26,8 @@ type Options struct {
 	CacheBytes int64
 	// Limits bound a single build.
 	Limits manifest.Limits
+	// Count is told of each render, and whether what is known made a build unnecessary; nil is nobody.
+	Count func(known bool)
 }
 
 const defaultCacheBytes = 512 << 20
@@ -40,6 +42,7 @@ const (
 type Renderer struct {
 	builder *kustomize.Builder
 	memory  *memory
+	count   func(known bool)
 }
 
 // New returns a Renderer with an empty cache.
@@ -48,7 +51,12 @@ func New(options Options) *Renderer {
 	if limit <= 0 {
 		limit = defaultCacheBytes
 	}
+	count := options.Count
+	if count == nil {
+		count = func(bool) {}
+	}
 	return &Renderer{
+		count:   count,
 		builder: kustomize.NewBuilder(options.Limits, limit/4),
 		memory:  newMemory(limit - limit/4),
 	}
@@ -60,8 +68,10 @@ func (r *Renderer) Render(ctx context.Context, input Input) (Output, error) {
 	known := r.memory.recall(input.Owner)
 	wishes := digestOf(input)
 	if known != nil && known.wishes == wishes && known.trace.Holds(input.Tree.Index()) {
+		r.count(true)
 		return known.output, known.err
 	}
+	r.count(false)
 	next := &outcome{wishes: wishes}
 	finisher, err := newFinisher(input)
 	if err == nil {
