@@ -89,6 +89,38 @@ var apartCases = map[string]struct {
 		},
 		change: map[string]string{"base/s.yaml": settings + "data: {c: d}\n---\n" + pod},
 	},
+	"TwinDocuments": {
+		why: "a patch joins one document of the first visit and another of the second, and the file that both stand in has one content",
+		files: map[string]string{
+			"top/kustomization.yaml": "resources: [../one, ../two]\npatches: [{path: x.yaml}]\n",
+			"top/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: one}\ndata: {by: top}\n---\n" +
+				"apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: two}\nstringData: {by: top}\n",
+			"one/kustomization.yaml":  "namespace: one\nresources: [../base]\n",
+			"two/kustomization.yaml":  "namespace: two\nresources: [../base]\n",
+			"base/kustomization.yaml": "resources: [s.yaml]\n",
+			"base/s.yaml":             settings + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: keys}\n",
+		},
+		change: map[string]string{
+			"top/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: one}\ndata: {by: somebody}\n---\n" +
+				"apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: two}\nstringData: {by: somebody}\n",
+		},
+	},
+	"TwinGenerators": {
+		why: "a patch joins what the first visit generates and a document of the second, and a kustomization generates for both or for none",
+		files: map[string]string{
+			"top/kustomization.yaml": "resources: [../one, ../two]\npatches: [{path: x.yaml}]\n",
+			"top/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more, namespace: one}\ndata: {by: top}\n---\n" +
+				"apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: two}\nstringData: {by: top}\n",
+			"one/kustomization.yaml":  "namespace: one\nresources: [../base]\n",
+			"two/kustomization.yaml":  "namespace: two\nresources: [../base]\n",
+			"base/kustomization.yaml": "resources: [s.yaml]\nconfigMapGenerator: [{name: more, literals: [a=b]}]\n",
+			"base/s.yaml":             settings + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: keys}\n",
+		},
+		change: map[string]string{
+			"top/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more, namespace: one}\ndata: {by: somebody}\n---\n" +
+				"apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: two}\nstringData: {by: somebody}\n",
+		},
+	},
 	"PatchWithoutTarget": {
 		why:    "a patch without a target must find its object",
 		files:  map[string]string{"top/kustomization.yaml": "resources: [s.yaml, p.yaml]\npatches: [{patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: b}}'}]\n", "top/s.yaml": settings, "top/p.yaml": pod},
