@@ -7,12 +7,12 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/model/object"
 )
 
@@ -117,14 +117,10 @@ func TestMapperFindsByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.serve("b.example.org/v1", metav1.APIResource{Name: "planets", Kind: "Planet"})
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if _, err := cluster.Map(ctx, planet); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("a kind that came later is never found")
-		}
-	}
+	eventually.True(t, "a kind that came later is found", func() bool {
+		_, err := cluster.Map(ctx, planet)
+		return err == nil
+	})
 }
 
 func TestMapperTrouble(t *testing.T) {

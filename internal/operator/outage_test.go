@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/operator"
 )
 
@@ -119,11 +120,14 @@ func TestDaemonDiesAtEveryWrite(t *testing.T) {
 
 // settled tells when a unit is ready.
 func (w *world) settled(name, revision string) <-chan struct{} {
+	w.t.Helper()
+	watcher := w.watch(w.t.Context(), w.unitNamed(name))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			if u := read(w, w.unitNamed(name)); u == nil || u.Status.LastAppliedRevision == revision && isReady(u) {
+		defer watcher.Stop()
+		for event := range watcher.ResultChan() {
+			if u, ok := event.Object.(*kustomizev1.Kustomization); ok && u.Status.LastAppliedRevision == revision && isReady(u) {
 				return
 			}
 		}
@@ -153,7 +157,7 @@ func TestRestartWritesNothing(t *testing.T) {
 	w.daemon.halt()
 	w.daemon = w.start(kept)
 	var seen []request
-	for deadline := time.Now().Add(patience); len(seen) < 2; time.Sleep(20 * time.Millisecond) {
+	eventually.True(t, "it makes sure of both objects by dry-run", func() bool {
 		for _, one := range w.daemon.traffic.take(w.namespace) {
 			if one.DryRun { // it makes sure, once
 				seen = append(seen, one)
@@ -161,10 +165,8 @@ func TestRestartWritesNothing(t *testing.T) {
 				t.Errorf("after a restart: %s", one)
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after a restart it looked at %v only", texts(seen))
-		}
-	}
+		return len(seen) >= 2
+	})
 	// What follows from that is over when another unit is in place.
 	w.unit("fence")
 	w.failed("fence", "ArtifactFailed", "path not found")
@@ -227,18 +229,15 @@ func TestAdmissionDenied(t *testing.T) {
 	w.create(policy)
 	w.create(binding)
 	t.Cleanup(func() { w.delete(policy); w.delete(binding) })
-	// A policy takes a moment to come into force.
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	eventually.True(t, "the policy is in force", func() bool {
 		probe := w.configMap("probe")
 		set("color", "red")(probe)
 		if err := w.client.Create(t.Context(), probe); err != nil {
-			break
+			return true
 		}
 		w.delete(probe)
-		if time.Now().After(deadline) {
-			t.Fatal("the policy never comes into force")
-		}
-	}
+		return false
+	})
 	w.commit(map[string]string{"apps/a.yaml": configMap("a", "color: blue"), "apps/b.yaml": configMap("b", "color: red"), "apps/c.yaml": configMap("c", "color: red")})
 	w.source()
 	w.unit("apps")

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/stage/source/git/gittest"
 )
 
@@ -94,13 +95,13 @@ func TestDelivery(t *testing.T) {
 			t.Errorf("%d requests to the remote, status: %s", len(w.git.Requests()), describe(object))
 		}
 		w.change("platform", func(object *sourcev1.GitRepository) { object.Spec.Suspend = false })
-		w.eventually("the remote is asked again", func() bool { return len(w.git.Requests()) > 0 })
+		eventually.True(w.t, "the remote is asked again", func() bool { return len(w.git.Requests()) > 0 })
 	})
 	t.Run("DeletionEndsServing", func(t *testing.T) {
 		w.until("platform", "ready", isReady)
 		url := w.get("platform").Status.Artifact.URL
 		check(t, w.client.Delete(context.Background(), w.get("platform")))
-		w.eventually("the object is gone", func() bool {
+		eventually.True(w.t, "the object is gone", func() bool {
 			err := w.client.Get(context.Background(), client.ObjectKey{Namespace: w.namespace, Name: "platform"}, &sourcev1.GitRepository{})
 			return apierrors.IsNotFound(err)
 		})
@@ -202,7 +203,7 @@ func (w *world) look(name string) {
 	for range 2 {
 		before := w.git.Count("info/refs")
 		w.wake(name)
-		w.eventually("the remote is asked", func() bool { return w.git.Count("info/refs") > before })
+		eventually.True(w.t, "the remote is asked", func() bool { return w.git.Count("info/refs") > before })
 	}
 }
 

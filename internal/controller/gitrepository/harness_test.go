@@ -29,6 +29,7 @@ import (
 
 	"holdfast.dev/holdfast/config/crd"
 	"holdfast.dev/holdfast/internal/controller/gitrepository"
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 	"holdfast.dev/holdfast/internal/stage/source/git/gittest"
@@ -89,7 +90,7 @@ func (w *world) install() {
 			w.t.Fatal(err)
 		}
 	}
-	w.eventually("the kind is served", func() bool {
+	eventually.True(w.t, "the kind is served", func() bool {
 		return w.client.List(context.Background(), &sourcev1.GitRepositoryList{}, client.InNamespace(w.namespace)) == nil
 	})
 }
@@ -159,26 +160,16 @@ func (w *world) get(name string) *sourcev1.GitRepository {
 func (w *world) until(name, state string, is func(*sourcev1.GitRepository) bool) *sourcev1.GitRepository {
 	w.t.Helper()
 	var object *sourcev1.GitRepository
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("last seen: %s", describe(object))
+		}
+	}()
+	eventually.True(w.t, name+" is "+state, func() bool {
 		object = w.get(name)
-		if is(object) {
-			return object
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s is never %s: %s", name, state, describe(object))
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func (w *world) eventually(what string, is func() bool) {
-	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("never: %s", what)
-		}
-	}
+		return is(object)
+	})
+	return object
 }
 
 // change patches an object.
@@ -288,14 +279,15 @@ func (e *events) take() []string {
 func (e *events) await(t *testing.T, want string) {
 	t.Helper()
 	var told []string
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if told = append(told, e.take()...); slices.Contains(told, want) {
-			return
+	defer func() {
+		if t.Failed() {
+			t.Logf("told: %s", strings.Join(told, "\n"))
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("event is never told: %s\ntold: %s", want, strings.Join(told, "\n"))
-		}
-	}
+	}()
+	eventually.True(t, "people are told: "+want, func() bool {
+		told = append(told, e.take()...)
+		return slices.Contains(told, want)
+	})
 }
 
 func check(t testing.TB, err error) {

@@ -3,6 +3,7 @@ package follow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/model/object"
@@ -169,11 +171,7 @@ func TestKeep(t *testing.T) {
 	a, b := w.ref("a"), w.ref("b")
 	watches := func(want int) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); w.follower.Watches() != want; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d watches, want %d", w.follower.Watches(), want)
-			}
-		}
+		eventually.True(t, fmt.Sprintf("there are %d watches", want), func() bool { return w.follower.Watches() == want })
 	}
 	w.follower.Keep("first", []object.Ref{a, b, a})
 	w.follower.Keep("second", []object.Ref{b})
@@ -185,11 +183,7 @@ func TestKeep(t *testing.T) {
 	w.follower.Keep("first", nil)
 	watches(1)
 	w.write(b, "two")
-	for deadline := time.Now().Add(patience); w.value(b) != "two"; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the one that is kept is not followed")
-		}
-	}
+	eventually.True(t, "the one that is kept is followed", func() bool { return w.value(b) == "two" })
 	w.follower.Keep("second", nil)
 	watches(0)
 	if got := w.value(b); got != "two" { // asked for again
