@@ -32,5 +32,5 @@ if [ "${1:-}" = --check ]; then
 	done
 	exit
 fi
-rm -f config/crd/*.yaml
+rm -f config/crd/*_*.yaml
 mv "$out"/*.yaml config/crd/

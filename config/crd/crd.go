@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-//go:embed *.yaml
+//go:embed *_*.yaml
 var files embed.FS
 
 // Files gives the definitions as one YAML file for each kind.

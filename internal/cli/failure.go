@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"holdfast.dev/holdfast/internal/cli/fleet"
+	"holdfast.dev/holdfast/internal/cli/install"
 	"holdfast.dev/holdfast/internal/cli/table"
 )
 
@@ -69,6 +70,7 @@ func hintFor(err error) string {
 		failed    *fleet.FailedError
 		pending   *fleet.PendingError
 		suspended *fleet.SuspendedError
+		rival     *install.RivalError
 		unknownCA x509.UnknownAuthorityError
 		network   *net.OpError
 	)
@@ -85,6 +87,8 @@ func hintFor(err error) string {
 		return next("it goes on without us; see it with `holdfast get %s %s`, or wait longer with --timeout", pending.Resource)
 	case errors.As(err, &suspended):
 		return next("take it up again with `holdfast resume %s %s`", suspended.Resource)
+	case errors.As(err, &rival):
+		return "scale them to zero first; docs/guides/migrating-from-flux.md tells how to move"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.As(err, &network):
 		return "is the cluster running? `holdfast up` starts one; --kubeconfig and --context choose another"
 	case errors.As(err, &unknownCA):

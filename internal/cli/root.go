@@ -61,6 +61,8 @@ func newRootCommand(std Streams) *cobra.Command {
 		newClusterCommand(std),
 		newUpCommand(std),
 		newControllerCommand(std, target),
+		newInstallCommand(std, target),
+		newUninstallCommand(std, target),
 	)
 	return root
 }

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -35,8 +34,11 @@ func InstallDefinitions(ctx context.Context, cluster *kube.Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, establishTimeout)
 	defer cancel()
 	for _, definition := range definitions {
-		definition.TypeMeta = metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}
-		body, err := body(definition)
+		wish, err := Definition(definition)
+		if err != nil {
+			return fmt.Errorf("installing definition %s: %w", definition.Name, err)
+		}
+		body, err := wish.MarshalJSON()
 		if err != nil {
 			return fmt.Errorf("installing definition %s: %w", definition.Name, err)
 		}
@@ -55,15 +57,18 @@ func InstallDefinitions(ctx context.Context, cluster *kube.Cluster) error {
 	return nil
 }
 
-// body encodes a definition without the parts that the server writes.
-func body(definition *apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
+// Definition is a definition as it is applied: without the parts that the server writes.
+func Definition(definition *apiextensionsv1.CustomResourceDefinition) (*unstructured.Unstructured, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(definition)
 	if err != nil {
 		return nil, err
 	}
-	delete(content, "status")
+	u := &unstructured.Unstructured{Object: content}
+	u.SetAPIVersion("apiextensions.k8s.io/v1")
+	u.SetKind("CustomResourceDefinition")
+	unstructured.RemoveNestedField(content, "status")
 	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
-	return json.Marshal(content)
+	return u, nil
 }
 
 func awaitEstablished(ctx context.Context, cluster *kube.Cluster, name string) error {
