@@ -13,15 +13,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	nodefast "sigs.k8s.io/kwok/kustomize/stage/node/fast"
-	podfast "sigs.k8s.io/kwok/kustomize/stage/pod/fast"
-	"sigs.k8s.io/kwok/pkg/apis/internalversion"
-	"sigs.k8s.io/kwok/pkg/apis/v1alpha1"
 	"sigs.k8s.io/kwok/pkg/client/clientset/versioned"
 	"sigs.k8s.io/kwok/pkg/kwok/controllers"
 	kwoklog "sigs.k8s.io/kwok/pkg/log"
 	kwokclient "sigs.k8s.io/kwok/pkg/utils/client"
-	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/localcluster/simulate"
 )
 
 const (
@@ -79,7 +76,7 @@ func simulatedNode(number int) *corev1.Node {
 // simulateNodes plays the kubelet of every node until ctx ends: nodes become ready, Pods run and
 // those of Jobs complete, deleted Pods go away.
 func simulateNodes(ctx context.Context, f folder, config *rest.Config, log io.Writer) error {
-	stages, err := defaultStages()
+	stages, err := simulate.Stages()
 	if err != nil {
 		return err
 	}
@@ -125,24 +122,4 @@ func simulateNodes(ctx context.Context, f folder, config *rest.Config, log io.Wr
 		return err
 	}
 	return controller.Start(kwoklog.NewContext(ctx, kwoklog.NewLogger(log, kwoklog.LevelWarn)))
-}
-
-// defaultStages are the life cycles of nodes and Pods that KWOK brings along.
-func defaultStages() (map[internalversion.StageResourceRef][]*internalversion.Stage, error) {
-	stages := map[internalversion.StageResourceRef][]*internalversion.Stage{}
-	for _, text := range []string{
-		nodefast.DefaultNodeInit, podfast.DefaultPodReady, podfast.DefaultPodComplete, podfast.DefaultPodDelete,
-	} {
-		var stage v1alpha1.Stage
-		if err := yaml.Unmarshal([]byte(text), &stage); err != nil {
-			return nil, fmt.Errorf("reading a stage: %w", err)
-		}
-		v1alpha1.SetObjectDefaults_Stage(&stage)
-		internal, err := internalversion.ConvertToInternalStage(&stage)
-		if err != nil {
-			return nil, fmt.Errorf("reading stage %s: %w", stage.Name, err)
-		}
-		stages[internal.Spec.ResourceRef] = append(stages[internal.Spec.ResourceRef], internal)
-	}
-	return stages, nil
 }

@@ -1,0 +1,98 @@
+package simulate
+
+import "sigs.k8s.io/kwok/pkg/apis/v1alpha1"
+
+// Annotation of a Pod that says how it fares, whatever its images are.
+const Annotation = "holdfast.dev/simulate"
+
+// What a Pod is planned to do.
+const (
+	planImagePull   = "image-pull"  // its image does not exist
+	planUnreachable = "unreachable" // its registry does not answer
+	planCrashLoop   = "crash-loop"
+	planNeverReady  = "never-ready"
+	planFails       = "fails" // ends with an error where it is not restarted; elsewhere it is a crash loop
+	planSlow        = "slow"
+)
+
+func plansToFail() []string {
+	return []string{planImagePull, planUnreachable, planCrashLoop, planNeverReady, planFails}
+}
+
+// Expressions of jq over a Pod.
+const (
+	// plan is the annotation's word, or that of the first image that has one.
+	plan = `. as $pod | [
+  (.metadata.annotations["` + Annotation + `"] // empty | split("=")[0]),
+  ((.spec.initContainers[]?, .spec.containers[]?) | .image | split("@")[0] |
+    if endswith(":does-not-exist") then "image-pull"
+    elif startswith("registry.invalid/") then "unreachable"
+    elif endswith(":crash-loop") then "crash-loop"
+    elif endswith(":never-ready") then "never-ready"
+    elif endswith(":fails") then "fails"
+    else empty end)
+] | first // empty | if . == "fails" and $pod.spec.restartPolicy != "Never" then "crash-loop" else . end`
+	deleted  = `.metadata.deletionTimestamp`
+	phase    = `.status.phase`
+	begun    = `.status.containerStatuses[]?.name`
+	slowness = `.metadata.annotations["` + Annotation + `"] | split("=")[1]`
+	// waits is what a container waits for that has begun.
+	waits = `(.status.initContainerStatuses[]?, .status.containerStatuses[]?) | .state.waiting.reason // empty | select(. != "PodInitializing")`
+	// backOff is shorter than a kubelet's, so that nobody has to wait for a crash loop.
+	backOff = `[(.status.initContainerStatuses[]?, .status.containerStatuses[]?) | .restartCount] | max | if . < 3 then "1s" else "20s" end`
+)
+
+const (
+	exists  = v1alpha1.SelectorOperator("Exists")
+	missing = v1alpha1.SelectorOperator("DoesNotExist")
+	in      = v1alpha1.SelectorOperator("In")
+	notIn   = v1alpha1.SelectorOperator("NotIn")
+)
+
+func when(key string, operator v1alpha1.SelectorOperator, values ...string) v1alpha1.MatchExpression {
+	return v1alpha1.MatchExpression{Key: key, Operator: operator, Values: values}
+}
+
+// failing are the stages of Pods that are planned to fail.
+func failing() []*v1alpha1.Stage {
+	fresh := when(begun, missing)
+	pulling := []v1alpha1.MatchExpression{when(plan, in, planImagePull, planUnreachable)}
+	running := []v1alpha1.MatchExpression{when(begun, exists), when(waits, missing), when(phase, in, "Pending", "Running")}
+	list := []*v1alpha1.Stage{
+		stage("pod-pull", statusOf(pullState("ErrImagePull"), "Pending"), append(pulling, fresh)...),
+		stage("pod-pull-again", statusOf(pullState("ImagePullBackOff"), "Pending"), append(pulling, when(waits, in, "ErrImagePull"))...),
+		stage("pod-begin", statusOf(runningState, "Running"), when(plan, in, planCrashLoop, planNeverReady, planFails), fresh),
+		stage("pod-crash", statusOf(crashedState, "Running"), append([]v1alpha1.MatchExpression{when(plan, in, planCrashLoop)}, running...)...),
+		stage("pod-restart", statusOf(restartedState, "Running"), when(plan, in, planCrashLoop), when(waits, in, "CrashLoopBackOff")),
+		stage("pod-fail", statusOf(failedState, "Failed"), append([]v1alpha1.MatchExpression{when(plan, in, planFails)}, running...)...),
+	}
+	pull, again, crash, restart, fail := list[0], list[1], list[3], list[4], list[5]
+	say(pull, "Failed", "Error: ErrImagePull")
+	say(again, "Failed", "Error: ImagePullBackOff")
+	say(crash, "BackOff", "Back-off restarting failed container")
+	after(again, 1000)
+	after(crash, 300)
+	after(fail, 300)
+	restart.Spec.Delay = &v1alpha1.StageDelay{DurationFrom: &v1alpha1.ExpressionFrom{ExpressionFrom: backOff}}
+	return list
+}
+
+// stage is one of a Pod that is not being deleted.
+func stage(name, status string, matches ...v1alpha1.MatchExpression) *v1alpha1.Stage {
+	result := &v1alpha1.Stage{}
+	result.Name = name
+	result.Spec.ResourceRef = v1alpha1.StageResourceRef{APIGroup: "v1", Kind: "Pod"}
+	result.Spec.Selector = &v1alpha1.StageSelector{MatchExpressions: append(matches, when(deleted, missing))}
+	result.Spec.Next = &v1alpha1.StageNext{StatusTemplate: status}
+	return result
+}
+
+// say adds an Event of a kubelet's.
+func say(s *v1alpha1.Stage, reason, message string) {
+	s.Spec.Next.Event = &v1alpha1.StageEvent{Type: "Warning", Reason: reason, Message: message}
+}
+
+// after delays a stage by milliseconds.
+func after(s *v1alpha1.Stage, pause int64) {
+	s.Spec.Delay = &v1alpha1.StageDelay{DurationMilliseconds: &pause}
+}
