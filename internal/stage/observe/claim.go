@@ -166,6 +166,7 @@ func (o *Observer) link(ref object.Ref, next link) {
 	if r.unjudged() {
 		o.unread[r] = struct{}{}
 	}
+	o.attend(r)
 }
 
 // unlink ends the interest that an entry of a former claim stood for, if the new one does not renew it.
@@ -181,6 +182,7 @@ func (o *Observer) unlink(held *claim, former entry) {
 		r.links = nil
 	}
 	o.disuse(r, gone)
+	o.attend(r)
 	o.tidy(r)
 }
 

@@ -11,6 +11,7 @@ import (
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/kube/stream"
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/observe/trouble"
 )
 
 // feed is a watch, wanted or running: of all labelled objects of a kind, or of a single object.
@@ -122,6 +123,9 @@ func (o *Observer) look(k *kind, seen metav1.Object) sighting {
 		verdict:  builtin(u, now),
 	}
 	s.owner, s.hasOwner = object.OwnerOf(u.GetLabels())
+	if trouble.Runs(k.gk) && !s.deleting {
+		s.workload = trouble.Of(u)
+	}
 	h, _ := o.hashers.Get().(*hasher)
 	s.token, s.content = h.tokenOf(u, o.options.Manager), h.contentOf(u)
 	o.hashers.Put(h)

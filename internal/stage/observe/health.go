@@ -13,6 +13,7 @@ import (
 // verdict is what the fields of an object say about its health.
 type verdict struct {
 	status  Status
+	reason  Reason
 	message string
 	// final: the object is a Job that has run to its end, so that its removal is no loss.
 	final bool
@@ -52,7 +53,25 @@ func builtin(u *unstructured.Unstructured, now time.Time) (result verdict) {
 	if err != nil {
 		return verdict{status: Unknown, message: fmt.Sprintf("computing the status: %v", err)}
 	}
-	return verdict{status: Status(computed.Status), message: computed.Message}
+	result = verdict{status: Status(computed.Status), message: computed.Message}
+	if result.status == Failed {
+		result.reason = reasonOf(u)
+	}
+	return result
+}
+
+// reasonOf says in one word why kstatus has an object of a built-in kind failed.
+func reasonOf(u *unstructured.Unstructured) Reason {
+	switch u.GroupVersionKind().GroupKind() {
+	case schema.GroupKind{Group: "apps", Kind: "Deployment"}:
+		return ProgressDeadline
+	case schema.GroupKind{Kind: "Pod"}:
+		if found, _ := unschedulable(u); found {
+			return Unschedulable
+		}
+		return CrashLoop
+	}
+	return ""
 }
 
 func terminating() verdict {
@@ -80,7 +99,7 @@ func job(u *unstructured.Unstructured) verdict {
 		case condition.Type == "Complete":
 			return verdict{status: Current, message: fmt.Sprintf("Job Completed. succeeded: %d/%d", succeeded, completions), final: true}
 		case condition.Type == "Failed":
-			return verdict{status: Failed, message: fmt.Sprintf("Job Failed. failed: %d/%d", failed, completions), final: true}
+			return verdict{status: Failed, reason: JobFailed, message: fmt.Sprintf("Job Failed. failed: %d/%d", failed, completions), final: true}
 		}
 	}
 	if status.GetStringField(u.Object, ".status.startTime", "") == "" {

@@ -55,7 +55,7 @@ func TestBuiltinHealth(t *testing.T) {
 		"DeploymentStuck": {
 			why:    "the deployment controller gave up",
 			object: `{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, status: {conditions: [{type: Progressing, status: "False", reason: ProgressDeadlineExceeded}]}}`,
-			want:   verdict{status: Failed, message: "Progress deadline exceeded"},
+			want:   verdict{status: Failed, reason: ProgressDeadline, message: "Progress deadline exceeded"},
 		},
 		"JobRunning": {
 			why:    "a running Job is not done; kstatus alone would call it current",
@@ -80,7 +80,7 @@ func TestBuiltinHealth(t *testing.T) {
 		"JobFailed": {
 			why:    "done, too",
 			object: `{apiVersion: batch/v1, kind: Job, metadata: {name: a}, status: {failed: 6, conditions: [{type: Failed, status: "True"}]}}`,
-			want:   verdict{status: Failed, message: "Job Failed. failed: 6/1", final: true},
+			want:   verdict{status: Failed, reason: JobFailed, message: "Job Failed. failed: 6/1", final: true},
 		},
 		"PodUnschedulableYet": {
 			why:    "the scheduler may still find a place; nobody will tell when it has had its time",
@@ -93,7 +93,7 @@ func TestBuiltinHealth(t *testing.T) {
 		"PodUnschedulable": {
 			why:    "it had its time",
 			object: `{apiVersion: v1, kind: Pod, metadata: {name: a, creationTimestamp: "2025-12-31T00:00:00Z"}, status: {phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: Unschedulable}]}}`,
-			want:   verdict{status: Failed, message: "Pod could not be scheduled"},
+			want:   verdict{status: Failed, reason: Unschedulable, message: "Pod could not be scheduled"},
 		},
 		"OddShape": {
 			why:    "a served object of a strange shape must not stop us",

@@ -12,7 +12,9 @@ func (o *Observer) take(r *record, s sighting, from origin) {
 	was := r.facts()
 	s.owner = o.intern(s.owner)
 	now := o.options.Now()
+	o.weigh(r, &s, now)
 	r.admit(s, from, now)
+	o.attend(r)
 	o.tell(r, was, from)
 	if r.unjudged() {
 		o.unread[r] = struct{}{}
@@ -31,7 +33,7 @@ func (o *Observer) ripen(r *record, s sighting) {
 		return
 	}
 	was := r.facts()
-	r.judged(s.verdict.ripe, "Pod could not be scheduled", o.options.Now())
+	r.judged(verdict{status: s.verdict.ripe, reason: Unschedulable, message: "Pod could not be scheduled"}, o.options.Now())
 	o.tell(r, was, watched)
 }
 
@@ -62,6 +64,7 @@ func (o *Observer) drop(f *feed, item stream.Item[sighting]) {
 func (o *Observer) finish(r *record, version string) {
 	was := r.facts()
 	r.end(version, o.options.Now())
+	o.attend(r)
 	o.tell(r, was, watched)
 	o.tidy(r)
 }

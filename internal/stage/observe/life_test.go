@@ -325,8 +325,8 @@ func TestOthers(t *testing.T) {
 	w.until(ref, "current", func(s observe.State) bool { return s.Health.Status == observe.Current })
 	w.remove(ref)
 	w.await(ref, observe.Gone)
-	if stats := w.observer.Stats(); stats.Watches != 1 || stats.Records != 1 {
-		t.Errorf("one object, but %+v", stats)
+	if stats := w.observer.Stats(); stats.Watches != 2 || stats.Records != 1 {
+		t.Errorf("one object and its Pods, but %+v", stats)
 	}
 }
 

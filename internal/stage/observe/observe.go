@@ -10,6 +10,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/observe/trouble"
 )
 
 // Options steer an Observer.
@@ -41,6 +42,7 @@ type Observer struct {
 	cluster *kube.Cluster
 	options Options
 	waker   *waker
+	trouble *trouble.Watcher
 	hashers sync.Pool
 
 	ctx   context.Context //nolint:containedctx // the life of the watches, not of a request
@@ -53,6 +55,7 @@ type Observer struct {
 	claims      map[object.Owner]*claim
 	feeds       map[*feed]struct{}
 	unread      map[*record]struct{} // to be read again
+	lacking     map[*record]struct{} // workloads that may lack Pods for a reason that Events alone tell
 	reading     bool
 	definitions *definitions
 	owners      map[object.Owner]object.Owner // each owner's strings once
@@ -83,8 +86,12 @@ func New(cluster *kube.Cluster, options Options) *Observer {
 		claims:  map[object.Owner]*claim{},
 		feeds:   map[*feed]struct{}{},
 		unread:  map[*record]struct{}{},
+		lacking: map[*record]struct{}{},
 		owners:  map[object.Owner]object.Owner{},
 	}
+	o.trouble = trouble.New(cluster, trouble.Options{
+		Log: options.Log, Now: options.Now, Linger: options.Linger, Changed: o.troubled,
+	})
 	o.hashers.New = func() any { return &hasher{} }
 	o.tasks.Go(o.tend)
 	o.tasks.Go(func() { o.waker.run(ctx) })
@@ -94,6 +101,7 @@ func New(cluster *kube.Cluster, options Options) *Observer {
 // Stop ends all watches and waits until they have ended. No event is delivered after it returns.
 func (o *Observer) Stop() {
 	o.stop()
+	o.trouble.Stop()
 	o.tasks.Wait()
 }
 
@@ -131,6 +139,7 @@ func (o *Observer) tidy(r *record) {
 	}
 	delete(r.kind.records, r.at)
 	delete(o.unread, r)
+	delete(o.lacking, r)
 	if len(r.kind.records) == 0 && r.kind.feed == nil {
 		delete(o.kinds, r.kind.gk)
 	}

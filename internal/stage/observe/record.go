@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/observe/trouble"
 )
 
 // kind is all that is known of one group and kind.
@@ -37,9 +38,11 @@ type record struct {
 	expectedAt string // resourceVersion that expected is of
 
 	status  Status
+	reason  Reason
 	message string
 	since   int64        // Unix nanoseconds
 	own     []ownVerdict // verdicts by units' own rules; nil for most
+	work    *work        // of what runs Pods; nil for most
 
 	rules    object.Rules
 	round    uint32 // the last complete list that had it
@@ -82,6 +85,8 @@ type sighting struct {
 	content    digest
 	verdict    verdict
 	own        []ownVerdict
+	workload   *trouble.Workload // of what runs Pods; nil for most
+	work       *work             // the same for the record, after weigh
 }
 
 // origin is where a sighting comes from.
@@ -157,23 +162,23 @@ func (r *record) admit(s sighting, from origin, now time.Time) {
 	final := s.verdict.final || r.final && s.deleting && r.uid == s.uid
 	r.uid, r.version, r.generation = s.uid, s.version, s.generation
 	r.owner, r.hasOwner, r.rules = s.owner, s.hasOwner, s.rules
-	r.token, r.content = s.token, s.content
+	r.token, r.content, r.work = s.token, s.content, s.work
 	r.exists, r.deleting, r.expired, r.final = true, s.deleting, false, final
 	if s.deleting && r.runsOut() {
 		return // its result stands
 	}
-	r.judged(s.verdict.status, s.verdict.message, now)
+	r.judged(s.verdict, now)
 	r.own = r.merge(s.own, now)
 }
 
 // runsOut tells whether the object is a Job that is finished and will be removed for that reason.
 func (r *record) runsOut() bool { return r.final && r.rules.Expires }
 
-func (r *record) judged(status Status, message string, now time.Time) {
-	if r.status != status {
-		r.status, r.since = status, now.UnixNano()
+func (r *record) judged(v verdict, now time.Time) {
+	if r.status != v.status {
+		r.status, r.since = v.status, now.UnixNano()
 	}
-	r.message = message
+	r.reason, r.message = v.reason, v.message
 }
 
 // merge returns the verdicts of all rules that units have for the object: those just made, and where
@@ -237,7 +242,8 @@ func (r *record) end(version string, now time.Time) {
 	if r.expired {
 		return
 	}
-	r.judged(NotFound, "", now)
+	r.work = nil
+	r.judged(verdict{status: NotFound}, now)
 	own := make([]ownVerdict, len(r.own))
 	for i, verdict := range r.own {
 		own[i] = ownVerdict{judge: verdict.judge, status: NotFound, since: now.UnixNano()}

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/stage/observe/trouble"
 )
 
 // Status is a health status, in the words of kstatus.
@@ -22,9 +23,26 @@ const (
 	NotFound    Status = "NotFound"
 )
 
+// Reason says in one word why an object is Failed. Reasons may be added: take an unknown one, and an
+// empty one, for a failure like any other.
+type Reason string
+
+// The reasons. The first five are seen in a workload's Pods, before its own status tells.
+const (
+	ImagePull        = Reason(trouble.ImagePull)
+	CrashLoop        = Reason(trouble.CrashLoop)
+	Container        = Reason(trouble.Container)
+	Quota            = Reason(trouble.Quota)
+	Refused          = Reason(trouble.Refused)
+	JobFailed        = Reason("JobFailed")
+	ProgressDeadline = Reason("ProgressDeadline")
+	Unschedulable    = Reason("Unschedulable")
+)
+
 // Health is the verdict on an object.
 type Health struct {
 	Status  Status
+	Reason  Reason // of a Failed one, where it is known
 	Message string
 	Since   time.Time // since when the status is what it is, as far as we saw it
 }
@@ -121,7 +139,7 @@ func (r *record) state(rule *judge) State {
 }
 
 func (r *record) health(rule *judge) Health {
-	health := Health{Status: r.status, Message: r.message}
+	health := Health{Status: r.status, Reason: r.reason, Message: r.message}
 	since := r.since
 	switch own := findOwn(r.own, rule); {
 	case !r.known() && !r.exists, r.status == "" && !r.known():

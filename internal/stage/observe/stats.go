@@ -12,6 +12,7 @@ type Stats struct {
 	Events  uint64 // objects received from watches so far
 	Wakes   uint64 // events delivered so far
 	Rereads uint64 // objects read singly so far, because a rule for them came after they did
+	Sick    int    // Pods remembered, because they do not come up
 }
 
 // Stats returns the figures.
@@ -27,6 +28,9 @@ func (o *Observer) Stats() Stats {
 			stats.Broken++
 		}
 	}
+	ward := o.trouble.Stats()
+	stats.Watches += ward.Watches
+	stats.Sick = ward.Sick
 	if o.definitions != nil {
 		stats.Watches++
 	}
@@ -45,5 +49,8 @@ func (r *record) size() int {
 	size := int(unsafe.Sizeof(*r)) + 2*int(unsafe.Sizeof(r.at)+unsafe.Sizeof(r))
 	size += len(r.at.namespace) + len(r.at.name) + len(r.uid) + len(r.version) + len(r.expectedAt) + len(r.message)
 	size += len(r.links) * int(unsafe.Sizeof(link{})+unsafe.Sizeof(entry{}))
+	if r.work != nil {
+		size += int(unsafe.Sizeof(*r.work)) + len(r.work.refusal)
+	}
 	return size + len(r.own)*int(unsafe.Sizeof(ownVerdict{}))
 }

@@ -90,6 +90,7 @@ func (o *Observer) review() (due []*feed, lost bool) {
 		unserved = unserved || f.unserved
 	}
 	o.watchDefinitions(unserved)
+	o.watchTrouble()
 	return due, lost
 }
 

@@ -69,7 +69,7 @@ func (o *Observer) Removed(ref object.Ref, uid types.UID) {
 	was, now := r.facts(), o.options.Now()
 	r.held, r.final = false, false
 	r.deleting = true
-	r.judged(Terminating, terminating().message, now)
+	r.judged(terminating(), now)
 	o.tell(r, was, wrote)
 }
 
