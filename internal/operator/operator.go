@@ -27,6 +27,7 @@ import (
 	"holdfast.dev/holdfast/internal/kube/follow"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -124,9 +125,13 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 	o.observer = watch(o.cluster)
 	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
 	return kustomization.Setup(ctx, o.manager, kustomization.Deps{
-		Client:   o.manager.GetClient(),
-		Metrics:  o.metrics,
-		Line:     pipeline.New(render.New(render.Options{Count: o.metrics.Build}), applier, time.Now),
+		Client:  o.manager.GetClient(),
+		Metrics: o.metrics,
+		Line: pipeline.New(render.New(render.Options{Count: o.metrics.Build}), applier, pipeline.Options{
+			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
+			Recorder: o.metrics,
+			Kind:     kustomizev1.KustomizationKind,
+		}),
 		Trees:    trees{archive.New(o.store, archive.Options{})},
 		Follower: o.follower,
 		Events:   o.manager.GetEventRecorderFor("kustomize-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations

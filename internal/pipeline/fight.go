@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
@@ -105,14 +103,8 @@ func opponent(ctx context.Context, job Job, ref object.Ref, owner object.Owner) 
 	if err != nil {
 		return unknown
 	}
-	name, latest := unknown, metav1.Time{}
-	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == apply.DefaultManager || entry.Subresource != "" || entry.Time == nil {
-			continue
-		}
-		if !entry.Time.Before(&latest) {
-			name, latest = "field manager "+entry.Manager, *entry.Time
-		}
+	if name := latestOther(live); name != "" {
+		return "field manager " + name
 	}
-	return name
+	return unknown
 }

@@ -5,198 +5,119 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/pipeline/settle"
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
-	"holdfast.dev/holdfast/internal/stage/check"
-	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
-// Line is the order of the stages. It is safe for concurrent use by different units.
-type Line struct {
-	render *render.Renderer
-	apply  *apply.Applier
-	now    func() time.Time
-	units  units
+// Options are the parts of a line beside its stages. The zero value works, and forgets everything
+// when the program ends.
+type Options struct {
+	// Shelf keeps releases; nil is one in memory.
+	Shelf Shelf
+	// Recorder takes what happens; nil takes nothing.
+	Recorder record.Recorder
+	// Tracer makes a span of each delivery and stage; nil makes none.
+	Tracer trace.Tracer
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Kind is the kind of the units' own resources, for the record.
+	Kind string
 }
 
-// New makes a line of its stages. A nil now means time.Now.
-func New(renderer *render.Renderer, applier *apply.Applier, now func() time.Time) *Line {
-	if now == nil {
-		now = time.Now
+// Line is the order of the stages. It is safe for concurrent use by different units.
+type Line struct {
+	Options
+	render  *render.Renderer
+	apply   *apply.Applier
+	units   units
+	outages outages
+}
+
+// New makes a line of its stages.
+func New(renderer *render.Renderer, applier *apply.Applier, options Options) *Line {
+	if options.Shelf == nil {
+		options.Shelf = newForgetful()
 	}
-	return &Line{render: renderer, apply: applier, now: now}
+	if options.Recorder == nil {
+		options.Recorder = record.Nowhere()
+	}
+	if options.Tracer == nil {
+		options.Tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Line{Options: options, render: renderer, apply: applier}
 }
 
 // Advance brings a unit as far as it will go at this moment. At most one call for the same unit may
 // be under way.
 func (l *Line) Advance(ctx context.Context, job Job) Outcome {
+	pass, err := l.begin(ctx, job)
+	if err != nil {
+		return Outcome{Inventory: job.Inventory}.fail(err)
+	}
+	pass.unit.secrets = secretsOf(job.Render.Variables)
+	out := pass.advance(ctx)
+	return pass.unit.secrets.mask(pass.tell(out))
+}
+
+// pass is one look at one unit.
+type pass struct {
+	*Line
+	job  Job
+	unit *unit
+	live liveView
+	run  run
+}
+
+// begin starts a pass.
+func (l *Line) begin(ctx context.Context, job Job) (*pass, error) {
 	unit := l.units.of(job.Unit)
-	unit.begin(job.Site, l.now())
-	unit.secrets = secretsOf(job.Render.Variables)
-	return unit.secrets.mask(l.advance(ctx, job, unit))
-}
-
-func (l *Line) advance(ctx context.Context, job Job, unit *unit) Outcome {
-	out := Outcome{Inventory: job.Inventory}
-	rendered, err := l.render.Render(ctx, job.Render)
+	unit.begin(job.Site, l.Now())
+	book, err := l.Shelf.Book(ctx, job.Unit)
 	if err != nil {
-		return l.reject(ctx, job, unit, out, fault.Because(fault.ReasonOf(err, "BuildFailed"), err))
+		return nil, fault.Because("ReconciliationFailed", fmt.Errorf("reading releases: %w", err))
 	}
-	out.Fingerprint = rendered.Fingerprint
-	passed, err := unit.check(ctx, job, rendered)
-	if err != nil {
-		return l.reject(ctx, job, unit, out, err)
-	}
-	live := liveView{job.Site.Observer}
-	if err := unit.mayLook(ctx, job); err != nil {
-		return out.fail(err)
-	}
-	if err := claim(job, passed); err != nil {
-		return out.fail(err)
-	}
-	if unit.early(job, live) {
-		return out.park("looking at what is in the cluster", lookPause)
-	}
-	out = l.write(ctx, job, unit, passed, live, out)
-	if out.Phase != Done {
-		return out
-	}
-	out = l.prune(ctx, job, unit, passed, live, out)
-	if out.Phase != Done {
-		return out
-	}
-	out.Applied = true
-	return l.settle(job, unit, passed, out)
+	unit.book = book
+	return &pass{Line: l, job: job, unit: unit, live: liveView{job.Site.Observer}}, nil
 }
 
-// check judges what was rendered, once for each fingerprint.
-func (u *unit) check(ctx context.Context, job Job, rendered render.Output) (check.Passed, error) {
-	if u.checked == rendered.Fingerprint && u.checked != "" {
-		return u.passed, nil
-	}
-	passed, err := check.Run(ctx, job.Site.Cluster, rendered.Objects)
-	if err != nil {
-		u.checked = ""
-		return check.Passed{}, err
-	}
-	u.passed, u.checked = passed, ""
-	if passed.Complete() {
-		u.checked = rendered.Fingerprint
-	}
-	return passed, nil
-}
-
-// claim tells the observer what the unit owns, in the cluster and in the set.
-func claim(job Job, passed check.Passed) error {
-	owned := make([]object.Ref, 0, len(passed.Objects())+len(job.Inventory))
-	wanted := make(map[object.Ref]bool, len(passed.Objects()))
-	for _, one := range passed.Objects() {
-		owned = append(owned, one.Ref)
-		wanted[one.Key()] = true
-	}
-	for _, ref := range job.Inventory {
-		if !wanted[ref.Key()] {
-			owned = append(owned, ref)
-		}
-	}
-	var others []object.Ref
-	if !job.Wait {
-		others = job.Checks
-	}
-	err := job.Site.Observer.Claim(observe.Claim{Owner: job.Unit, Owned: owned, Others: others, Health: job.Health})
-	return fault.Because("ReconciliationFailed", err)
-}
-
-const (
-	lookPause = time.Second
-	maxLooks  = 3
-)
-
-// early tells whether this is the first pass since the program started, over objects whose watches
-// are not in sync yet: a moment later most of them need no request at all. The observer wakes the
-// unit when they are; the pause is for the case that some never get there.
-func (u *unit) early(job Job, live liveView) bool {
-	if u.started || u.looks >= maxLooks {
-		return false
-	}
-	for _, ref := range job.Inventory {
-		if state := live.observer.State(ref); !state.Known && !state.Unserved {
-			u.looks++
-			return true
-		}
-	}
-	u.started = true
-	return false
-}
-
-// write applies the set. When it fails half-way, the inventory names what was reached.
-func (l *Line) write(ctx context.Context, job Job, unit *unit, passed check.Passed, live liveView, out Outcome) Outcome {
-	hold, after := unit.fights.review(ctx, unit.now, job, passed, unit.memory, live, &out)
-	result, err := l.apply.Apply(ctx, apply.Request{
-		Cluster: job.Site.Cluster, Set: passed, Memory: unit.memory, View: live, Owner: job.Unit,
-		Force: job.Force, Ignore: job.Ignore, Hold: hold, Verify: job.Verify,
-		Intend: func(ctx context.Context, wanted []object.Ref) error {
-			return job.Save(ctx, union(job.Inventory, wanted))
-		},
-	})
-	out.Changes, out.After = result.Changes, after
-	out.Inventory = union(job.Inventory, result.Changes.Refs())
-	switch {
-	case err != nil && fault.KindOf(err) == fault.Waiting:
-		return out.park(err.Error(), fault.AfterOf(err))
-	case err != nil:
-		return l.reject(ctx, job, unit, out, partial(err, result.Changes))
-	case len(result.Waiting) > 0:
-		return out.park(fmt.Sprintf("waiting for %s to be established", list(result.Waiting)), establishTime)
-	}
-	unit.applied = passed
+// tell adds to an outcome where the unit stands.
+func (p *pass) tell(out Outcome) Outcome {
+	out.Latest, _ = p.unit.book.Latest()
+	out.Standing, _ = p.unit.book.Standing()
 	return out
 }
 
-// establishTime is when to look again at definitions that the server has not established, should
-// their watch not say so first.
-const establishTime = 2 * time.Second
-
-// partial adds what was changed before an apply failed, as Flux's message does.
-func partial(err error, changes object.Changes) error {
-	if made := changes.Made(); len(made) > 0 {
-		err = fmt.Errorf("%w\n%s", err, made)
-	}
-	return fault.Because("ReconciliationFailed", err)
-}
-
-// prune deletes what the inventory names and the set does not.
-func (l *Line) prune(ctx context.Context, job Job, unit *unit, passed check.Passed, live liveView, out Outcome) Outcome {
-	wanted := make([]object.Ref, 0, len(passed.Objects()))
-	for _, one := range passed.Objects() {
-		wanted = append(wanted, one.Ref)
-	}
-	stale := without(job.Inventory, wanted)
-	for _, ref := range stale {
-		delete(unit.memory, ref.Key()) // should it come back, others may have changed it
-	}
-	out.Inventory = union(nil, wanted)
-	if len(stale) == 0 || !job.Prune {
-		return out
-	}
-	stale, left := job.Heirs.leave(ctx, stale)
-	for _, ref := range left {
-		if state := live.Live(ref); !state.Known || state.Exists && state.Owner == job.Unit {
-			wanted = append(wanted, ref)
-		}
-	}
-	out.Inventory = union(nil, wanted)
-	pruned, err := l.apply.Prune(ctx, apply.PruneRequest{
-		Cluster: job.Site.Cluster, View: live, Owner: job.Unit, Refs: stale, Memory: unit.memory,
-	})
-	out.Pruned = pruned.Changes
-	out.Inventory = union(wanted, pruned.Survivors)
-	if err != nil {
+// advance finds out what Git wants, and goes the way that follows from it.
+func (p *pass) advance(ctx context.Context) Outcome {
+	out := Outcome{Inventory: p.job.Inventory}
+	wanted, err := p.wish(ctx)
+	out.Fingerprint = wanted.digest
+	if ctx.Err() != nil {
 		return out.fail(err)
 	}
-	return out
+	asked := settle.Wish{
+		Known: err == nil, Fingerprint: wanted.fingerprint, Retry: p.job.Retry, Back: p.job.Back, To: p.job.To,
+	}
+	switch course := settle.Plan(p.unit.book, asked); course {
+	case settle.Keep:
+		return p.refuse(ctx, wanted, out, err)
+	case settle.GoBack:
+		return p.goBack(ctx, asked, out)
+	case settle.Hold, settle.Freeze:
+		return p.hold(ctx, out)
+	default:
+		return p.deliver(ctx, wanted, out, course == settle.Begin)
+	}
 }
 
 // Wants returns what a unit wants, without a look at any cluster. Objects that it leaves alone are
@@ -215,11 +136,20 @@ func (l *Line) Wants(ctx context.Context, input render.Input) ([]object.Ref, err
 	return refs, nil
 }
 
-// Forget drops what is remembered of a unit, and its claims in a cluster.
+// Forget drops what is remembered of a unit, and its claims in a cluster. Its releases stay.
 func (l *Line) Forget(unit object.Owner, site Site) {
 	l.units.forget(unit)
+	l.outages.forget(unit)
 	l.render.Forget(unit)
 	if site.Observer != nil {
 		site.Observer.Release(unit)
 	}
+}
+
+// Bury forgets the releases of a unit that is gone for good.
+func (l *Line) Bury(ctx context.Context, unit object.Owner) error {
+	if err := l.Shelf.Drop(ctx, unit); err != nil {
+		return fmt.Errorf("dropping the releases of %s: %w", unit, err)
+	}
+	return nil
 }

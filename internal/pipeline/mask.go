@@ -43,11 +43,15 @@ func (m masked) Unwrap() error { return m.cause }
 // mask takes the values out of what an outcome says.
 func (s secrets) mask(out Outcome) Outcome {
 	if out.Err != nil && len(s) > 0 {
-		text := out.Err.Error()
-		for _, secret := range s {
-			text = strings.ReplaceAll(text, secret, redact.Placeholder)
-		}
-		out.Err = masked{text, out.Err}
+		out.Err = masked{s.in(out.Err.Error()), out.Err}
 	}
 	return out
+}
+
+// in takes the values out of a text.
+func (s secrets) in(text string) string {
+	for _, secret := range s {
+		text = strings.ReplaceAll(text, secret, redact.Placeholder)
+	}
+	return text
 }

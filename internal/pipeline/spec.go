@@ -6,6 +6,8 @@ import (
 
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/release"
+	"holdfast.dev/holdfast/internal/pipeline/settle"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render"
@@ -55,6 +57,18 @@ type Job struct {
 	Health []observe.HealthExpr
 	// Timeout bounds the wait for health.
 	Timeout time.Duration
+
+	// Label is what Git calls the wish, for people and for the record.
+	Label release.Label
+	// Signature says who signed the commit, where that was verified.
+	Signature string
+	// Policy says how releases are judged, and whether a bad one is undone.
+	Policy settle.Policy
+	// Retry and Back are what a person asks for, nil where nobody does: one more try of what is held,
+	// or to go back to release To, where 0 is the good one before the one that stands.
+	Retry, Back *release.Request
+	To          int64
+
 	// Interval bounds how long the correction of a contested object is put off.
 	Interval time.Duration
 
@@ -107,6 +121,12 @@ type Outcome struct {
 	// Checked says that health was asked for; Healthy that all of it is given, since Waited.
 	Checked, Healthy bool
 	Waited           time.Duration
+	// Held says that the cluster is kept on another release than Git wants; Standing is that release.
+	Held     bool
+	Standing release.Release
+	// Latest is the newest release, of which something may be in the cluster; its number is 0 where
+	// there is none.
+	Latest release.Release
 	// Contested tells, one sentence each, which corrections are put off because somebody keeps
 	// undoing them.
 	Contested []string
@@ -115,6 +135,14 @@ type Outcome struct {
 // fail ends a pass.
 func (o Outcome) fail(err error) Outcome {
 	o.Phase, o.Err = Failed, err
+	return o
+}
+
+// again asks for a further pass after a time, however this one ended.
+func (o Outcome) again(after time.Duration) Outcome {
+	if o.After == 0 || after < o.After {
+		o.After = max(after, time.Millisecond)
+	}
 	return o
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/release"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -22,6 +23,9 @@ type unit struct {
 	secrets secrets   // in what was rendered last
 	fights  fights
 	wait    wait
+	book    release.Book
+	stood   numbered // the set that the cluster is on, where it is at hand
+	trial   trial
 	started bool // a pass has been made since the program started
 	looks   int  // passes put off until the watches are in sync
 	// readable are the health checks that the unit's own identity may look at.
@@ -34,6 +38,32 @@ func (u *unit) begin(at Site, now time.Time) {
 		*u = unit{memory: apply.Memory{}, fights: fights{}, site: at.Observer}
 	}
 	u.now = now
+}
+
+// numbered is what a release consists of.
+type numbered struct {
+	number int64
+	set    check.Passed
+}
+
+// trial is what was seen of the release that is under judgement.
+type trial struct {
+	number int64
+	// changed are the objects in which it differs from the release before, by Ref.Key; nil while that
+	// is not known, as after a restart.
+	changed map[object.Ref]bool
+	healthy time.Time // since when all is healthy
+	was     bool      // all was healthy once
+	bad     time.Time // since when something speaks against it
+	back    time.Time // since when its undoing is waited for
+}
+
+// try returns what was seen of a release, from now on of this one alone.
+func (u *unit) try(number int64) *trial {
+	if u.trial.number != number {
+		u.trial = trial{number: number}
+	}
+	return &u.trial
 }
 
 // wait is a wait for health: what for, since when, and whether it ended well.

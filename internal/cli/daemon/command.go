@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -73,6 +74,8 @@ func (f *flags) register(command *cobra.Command) {
 	set.StringVar(&units.DefaultServiceAccount, "default-service-account", "", "account to act as where a unit names none")
 	set.StringVar(&units.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "account to act as in remote clusters where a unit names none")
 	set.BoolVar(&units.InsecureKubeconfigTLS, "insecure-kubeconfig-tls", false, "allow kubeconfigs of remote clusters not to verify the server")
+	set.BoolVar(&units.Releases.NoRollback, "no-rollback", false, "leave failed releases in the cluster, unless a unit asks for rollback by annotation")
+	set.DurationVar(&units.Releases.Bake, "bake", time.Minute, "how long a release has to stay healthy to be good; a negative duration is none")
 	set.StringArrayVar(&f.config.TakeOver, "override-manager", nil, "field manager whose fields become ours; may be repeated")
 	set.StringSliceVar(&f.config.StageKinds, "custom-apply-stage-kinds", nil, "group/Kind pairs to apply in a stage of their own before the rest")
 	set.StringToStringVar(&f.gates, "feature-gates", nil, "StrictPostBuildSubstitutions=true|false, AdditiveCELDependencyCheck=true|false")

@@ -130,6 +130,7 @@ func (c *Controller) store(ctx context.Context, object *sourcev1.GitRepository, 
 		Revision:       result.Revision,
 		LastUpdateTime: metav1.NewTime(c.Now().UTC().Truncate(time.Second)),
 		Size:           &size,
+		Metadata:       map[string]string{"holdfast.dev/author": result.Commit.Author, "holdfast.dev/title": result.Commit.Subject},
 	}
 	return o
 }

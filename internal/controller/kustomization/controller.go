@@ -118,7 +118,7 @@ func (v *visit) mayStandAside(ctx context.Context, out pipeline.Outcome) bool {
 // prepare gathers what the line needs, in the order of Flux's own checks (flux-contract 2.3).
 func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 	v.Follower.Keep(ownerOf(v.unit).String(), configRefs(v.unit))
-	job, err := jobOf(v.unit)
+	job, err := v.job()
 	if err != nil {
 		return job, err
 	}
@@ -127,6 +127,7 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 		return job, err
 	}
 	v.revision, v.origin = artifact.Revision, originRevision(artifact)
+	job.Label, job.Signature = labelOf(artifact), artifact.Metadata[artifactSignature]
 	if err := v.dependencies(ctx, v.unit, artifact); err != nil {
 		return job, err
 	}
@@ -140,14 +141,23 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 		return job, err
 	}
 	v.note.waiting = time.Time{}
-	job.Inventory, job.Heirs = inventoryOf(&v.status), v.heirs(job.Render.Tree)
-	job.Save = v.intend
+	job.Heirs = v.heirs(job.Render.Tree)
 	job.Restart = v.asked
 	job.Verify = v.asked || !v.note.verify.IsZero() && !v.now().Before(v.note.verify)
 	if job.Verify || v.note.verify.IsZero() {
 		v.note.verify = v.now().Add(spread(v.unit.Spec.Interval.Duration, v.IntervalJitter))
 	}
 	return job, nil
+}
+
+// job begins a job with what does not depend on others.
+func (v *visit) job() (pipeline.Job, error) {
+	job, err := jobOf(v.unit)
+	if err == nil {
+		err = v.Releases.apply(&job, v.unit)
+	}
+	job.Unit, job.Inventory, job.Save = ownerOf(v.unit), inventoryOf(&v.status), v.intend
+	return job, err
 }
 
 // refuse ends a visit that did not get as far as the line.
@@ -176,8 +186,9 @@ func (v *visit) uphold(ctx context.Context, job pipeline.Job, cause error) pipel
 			return out
 		}
 	}
-	job.Unit, job.Inventory = ownerOf(v.unit), inventoryOf(&v.status)
 	out = v.Line.Uphold(ctx, job, cause)
+	v.status.Inventory = inventoryTo(out.Inventory)
+	v.stand(out)
 	v.tellChanges(out)
 	return out
 }
@@ -213,6 +224,7 @@ func (v *visit) within(grace time.Duration) bool {
 // settle turns the outcome of a pass into status and events.
 func (v *visit) settle(out pipeline.Outcome) time.Duration {
 	v.status.Inventory = inventoryTo(out.Inventory)
+	v.stand(out)
 	v.tellChanges(out)
 	took := v.now().Sub(v.started)
 	switch out.Phase {
@@ -241,6 +253,14 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 		}
 		v.note.failures = 0
 		return soonest(out.After, v.due())
+	}
+}
+
+// stand sets right what the status says is applied, when the cluster was brought back to an older release.
+func (v *visit) stand(out pipeline.Outcome) {
+	if out.Held && out.Standing.Label.Revision != "" && v.status.LastAppliedRevision == v.revision {
+		v.status.LastAppliedRevision = out.Standing.Label.Revision
+		v.status.LastAppliedOriginRevision = out.Standing.Label.Origin
 	}
 }
 

@@ -110,6 +110,9 @@ func (v *visit) letGo(ctx context.Context) error {
 	if err := v.setFinalizers(ctx, left); err != nil {
 		return err
 	}
+	if err := v.Line.Bury(ctx, ownerOf(v.unit)); err != nil {
+		v.tell(corev1.EventTypeWarning, err.Error()) // the unit must not hang for its history's sake
+	}
 	v.forget(ctrl.Request{NamespacedName: nameOf(v.unit)}.NamespacedName)
 	return nil
 }

@@ -67,6 +67,7 @@ type Options struct {
 	DefaultKubeConfigServiceAccount string
 	InsecureKubeconfigTLS           bool
 	LenientSubstitutions            bool // StrictPostBuildSubstitutions=false
+	Releases                        Releases
 	AdditiveCELDependencyCheck      bool
 }
 
@@ -149,7 +150,7 @@ func wanted() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, _ := meta.ReconcileAnnotationValue(e.ObjectOld.GetAnnotations())
 			after, _ := meta.ReconcileAnnotationValue(e.ObjectNew.GetAnnotations())
-			return before != after || e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
+			return before != after || wishesDiffer(e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations()) || e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
 		},
 	})
 }

@@ -19,7 +19,11 @@ import (
 type Ignore struct {
 	paths  [][]string // JSON pointers (RFC 6901), split into tokens
 	target target
+	text   string
 }
+
+// String writes the rule so that equal texts mean equal rules.
+func (i Ignore) String() string { return i.text }
 
 // Target selects the objects that an Ignore is for. Empty fields match everything; the others are
 // regular expressions that must match the whole value, and label selectors.
@@ -35,7 +39,7 @@ type target struct {
 
 // NewIgnore compiles a rule. The error names the part that is malformed.
 func NewIgnore(pointers []string, wish Target) (Ignore, error) {
-	var rule Ignore
+	rule := Ignore{text: fmt.Sprintf("%q in %+v", pointers, wish)}
 	for _, pointer := range pointers {
 		if !strings.HasPrefix(pointer, "/") {
 			return Ignore{}, fmt.Errorf("compiling ignore rule: path %q is not a JSON pointer, it must begin with a slash", pointer)

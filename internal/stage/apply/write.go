@@ -50,7 +50,7 @@ func (r *run) intend(ctx context.Context) error {
 		wanted = append(wanted, one.Ref)
 	}
 	if err := r.Intend(ctx, wanted); err != nil {
-		return fmt.Errorf("saving the inventory: %w", err)
+		return fmt.Errorf("announcing the first write: %w", err)
 	}
 	r.intended = true
 	return nil

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 	"holdfast.dev/holdfast/internal/stage/observe"
 )
 
-// settle decides whether an applied set is good, bad, or still on its way.
-func (l *Line) settle(job Job, unit *unit, passed check.Passed, out Outcome) Outcome {
+// settle decides whether an applied set is healthy, unhealthy, or still on its way.
+func (p *pass) settle(passed check.Passed, out Outcome) Outcome {
+	job, unit := p.job, p.unit
 	checks := job.checks(passed)
 	if len(checks) == 0 {
 		unit.wait = wait{}
@@ -21,7 +23,7 @@ func (l *Line) settle(job Job, unit *unit, passed check.Passed, out Outcome) Out
 	}
 	out.Checked = true
 	verdict := judge(checks, job.Site.Observer.State)
-	now := l.now()
+	now := p.Now()
 	if unit.wait.restarts(verdict, out, job.Restart) {
 		unit.wait = wait{fingerprint: out.Fingerprint, since: now}
 	}
@@ -131,7 +133,34 @@ func (v verdict) timeout(waited time.Duration) error {
 	return errors.New("health check failed after " + waited.Round(time.Millisecond).String() + ": timeout waiting for: " + texts(v.pending))
 }
 
-func (v verdict) pendingList() string { return "waiting for " + texts(v.pending) }
+func (v verdict) pendingList() string {
+	return "waiting for " + texts(slices.Concat(v.failed, v.pending))
+}
+
+// without leaves out what is excused, by Ref.Key.
+func (v verdict) without(excused map[object.Ref]bool) verdict {
+	drop := func(one judged) bool { return excused[one.ref.Key()] }
+	return verdict{failed: slices.DeleteFunc(v.failed, drop), pending: slices.DeleteFunc(v.pending, drop)}
+}
+
+// and joins two verdicts; an object in both counts once.
+func (v verdict) and(other verdict) verdict {
+	return verdict{failed: joinJudged(v.failed, other.failed), pending: joinJudged(v.pending, other.pending)}
+}
+
+func joinJudged(some, more []judged) []judged {
+	seen := make(map[object.Ref]bool, len(some))
+	for _, one := range some {
+		seen[one.ref.Key()] = true
+	}
+	joined := slices.Clone(some)
+	for _, one := range more {
+		if !seen[one.ref.Key()] {
+			joined = append(joined, one)
+		}
+	}
+	return joined
+}
 
 // texts writes judged objects in the form of Flux's messages: "[Kind/namespace/name status: 'X': why]".
 func texts(list []judged) string {

@@ -1,0 +1,182 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/release"
+	"holdfast.dev/holdfast/internal/record"
+	"holdfast.dev/holdfast/internal/stage/observe"
+)
+
+// next makes the release that Git's wish will be, should anything of it be written.
+func (p *pass) next(wanted wish) release.Release {
+	one := release.Release{
+		Number: p.unit.book.Next(), Fingerprint: wanted.fingerprint, Label: p.job.Label, Verdict: release.Pending,
+		Counts: release.Counts{Objects: len(wanted.set.Objects())},
+	}
+	if p.job.Retry != nil && !p.unit.book.Answered(p.job.Retry.Token) {
+		one.Request = p.job.Retry
+	}
+	return one
+}
+
+// open begins a release: before its first object is written, all of them are kept, so that a crash at
+// any point can be resumed or undone, and the intent is recorded.
+func (p *pass) open(ctx context.Context, to *goal) error {
+	if !to.fresh {
+		return nil
+	}
+	one := to.release
+	one.Begun, one.Baseline = p.unit.now, p.baseline(to)
+	trial := p.unit.try(one.Number)
+	if before, err := p.standing(ctx); err == nil {
+		trial.changed = changed(before.set.Objects(), to.set.Objects())
+		one.ForwardOnly = irreversible(before.set.Objects(), to.set.Objects())
+	}
+	former, _ := p.unit.book.Latest()
+	if err := p.announce(ctx, p.about(record.ReleaseBegun, one)); err != nil {
+		return fmt.Errorf("recording the release: %w", err)
+	}
+	if err := p.Shelf.Add(ctx, p.job.Unit, one, to.set.Objects()); err != nil {
+		return fmt.Errorf("keeping the release: %w", err)
+	}
+	p.follow(ctx, former, one)
+	p.unit.book = p.unit.book.With(one)
+	p.unit.stood = numbered{one.Number, to.set}
+	to.release, to.fresh = one, false
+	return nil
+}
+
+// follow records what the beginning of a release means for the one before it.
+func (p *pass) follow(ctx context.Context, former, one release.Release) {
+	switch {
+	case former.Number == 0:
+	case former.Undone():
+		entry := p.about(record.HoldEnded, one)
+		switch {
+		case one.Request != nil:
+			entry.Reason = "Retried"
+		case former.Frozen:
+			entry.Reason = "Thawed"
+		default:
+			entry.Reason = "NewFingerprint"
+		}
+		entry.Message = fmt.Sprintf("the hold of release %d ends with release %d", former.Number, one.Number)
+		p.note(ctx, entry)
+	case former.Verdict == release.Pending:
+		entry := p.about(record.ReleaseSuperseded, former)
+		entry.Message = fmt.Sprintf("release %d takes the place of release %d", one.Number, former.Number)
+		p.note(ctx, entry)
+	}
+}
+
+// slow is how long an object may be on its way before it counts as unhealthy of its own accord.
+const slow = time.Minute
+
+// baseline names the objects that are unhealthy before a release, so that it is not blamed for them. A
+// release that follows one without a verdict inherits that one's: what is unhealthy now may be its doing.
+func (p *pass) baseline(to *goal) []object.Ref {
+	if former, found := p.unit.book.Latest(); found && former.Verdict == release.Pending {
+		return former.Baseline
+	}
+	var unhealthy []object.Ref
+	for _, one := range to.set.Objects() {
+		state := p.live.observer.State(one.Ref)
+		if !state.Exists {
+			continue
+		}
+		late := state.Health.Status == observe.InProgress && p.unit.now.Sub(state.Health.Since) > slow
+		if state.Health.Status == observe.Failed || late {
+			unhealthy = append(unhealthy, one.Ref)
+		}
+	}
+	return unhealthy
+}
+
+// changed returns the objects of a set that differ from those of another, by Ref.Key.
+func changed(before, after []object.Object) map[object.Ref]bool {
+	digests := make(map[object.Ref]object.Digest, len(before))
+	for _, one := range before {
+		digests[one.Key()] = one.Digest
+	}
+	differ := map[object.Ref]bool{}
+	for _, one := range after {
+		if digest, found := digests[one.Key()]; !found || digest != one.Digest {
+			differ[one.Key()] = true
+		}
+	}
+	return differ
+}
+
+// refused keeps that a wish was rejected, once for each cause and revision. Nothing depends on it, so
+// it is no trouble if it cannot be kept.
+func (p *pass) refused(ctx context.Context, one release.Release, cause error) {
+	one.Cause = shortened(p.unit.secrets.in(cause.Error()))
+	if len(p.unit.book) > 0 {
+		newest := p.unit.book[0]
+		same := newest.Verdict == release.Rejected && newest.Cause == one.Cause && newest.Fingerprint == one.Fingerprint
+		if same && newest.Label.Revision == one.Label.Revision {
+			return
+		}
+	}
+	one.Verdict, one.Begun, one.Ended = release.Rejected, p.unit.now, p.unit.now
+	one.Stages = p.run.stages
+	entry := p.about(record.ReleaseRejected, one)
+	entry.Reason, entry.Message = fault.ReasonOf(cause, "ReconciliationFailed"), one.Cause
+	p.note(ctx, entry)
+	if err := p.Shelf.Add(ctx, p.job.Unit, one, nil); err == nil {
+		p.unit.book = p.unit.book.With(one)
+	}
+}
+
+// shortened bounds a text that is kept with a release.
+func shortened(text string) string {
+	const most = 4 << 10
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + " …"
+}
+
+// count adds what a pass did to a release that is not judged yet.
+func (p *pass) count(one *release.Release, out Outcome) {
+	if one.Verdict != release.Pending {
+		return
+	}
+	for _, change := range out.Changes {
+		switch change.Action {
+		case object.Created:
+			one.Counts.Created++
+			one.Made = append(one.Made, change.Ref)
+		case object.Configured:
+			one.Counts.Configured++
+		}
+	}
+	one.Counts.Deleted += len(out.Pruned.Made())
+	if len(one.Stages) == 0 {
+		one.Stages = p.run.stages
+	}
+	p.unit.book = p.unit.book.With(*one)
+}
+
+// end gives a release its verdict, durably.
+func (p *pass) end(ctx context.Context, one release.Release) error {
+	if err := p.Shelf.Change(ctx, p.job.Unit, one); err != nil {
+		return fmt.Errorf("keeping the verdict on release %d: %w", one.Number, err)
+	}
+	p.unit.book = p.unit.book.With(one)
+	return nil
+}
+
+// standing returns what the cluster is on, from the shelf if need be.
+func (p *pass) standing(ctx context.Context) (numbered, error) {
+	standing, found := p.unit.book.Standing()
+	if !found {
+		return numbered{}, nil
+	}
+	return p.objects(ctx, standing.Number)
+}
