@@ -21,6 +21,7 @@ import (
 const (
 	exitOK      = 0
 	exitFailed  = 1 // the command failed, or found something wrong
+	exitDiffers = 2 // two things differ, and the caller asked for a code that says so
 	exitUnknown = 3 // something that was to be judged could not be evaluated
 )
 

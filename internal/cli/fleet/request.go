@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -26,6 +27,31 @@ func (c *Cluster) Request(ctx context.Context, resource Resource, now time.Time)
 		return "", fmt.Errorf("requesting a reconciliation of %s: %w", resource, err)
 	}
 	return token, nil
+}
+
+// Ask sets annotations by which a person asks for something, together with a request for a
+// reconciliation, and returns the token of that request.
+func (c *Cluster) Ask(ctx context.Context, resource Resource, now time.Time, annotations map[string]string) (token string, err error) {
+	token = now.Format(time.RFC3339Nano)
+	asked := map[string]any{meta.ReconcileRequestAnnotation: token}
+	for name, value := range annotations {
+		if asked[name] = value; value == "" {
+			asked[name] = nil
+		}
+	}
+	if err := c.patch(ctx, resource, map[string]any{"metadata": map[string]any{"annotations": asked}}); err != nil {
+		return "", fmt.Errorf("asking %s: %w", resource, err)
+	}
+	return token, nil
+}
+
+// Whoami returns the name under which the server knows the caller, or "" where it does not say.
+func (c *Cluster) Whoami(ctx context.Context) string {
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := c.client.Create(ctx, review); err != nil {
+		return ""
+	}
+	return review.Status.UserInfo.Username
 }
 
 // Suspend stops the reconciliation of a resource, or resumes it, and returns it as it is then.
