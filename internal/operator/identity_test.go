@@ -122,6 +122,43 @@ func TestKubeConfig(t *testing.T) {
 	}
 }
 
+// TestKubeConfigOfOneNamespace: an account that may see nothing but its own namespace is enough for drift
+// and health, and for another such namespace later.
+func TestKubeConfigOfOneNamespace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.account("remote", "edit")
+	other := clustertest.Namespace(t)
+	w.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "remote"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: w.namespace, Name: "remote"}},
+	})
+	w.secret("cluster", map[string]string{"value": w.kubeconfig("token: " + w.token("remote"))})
+	there := func(u *kustomizev1.Kustomization) {
+		u.Spec.KubeConfig = &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: "cluster"}}
+		u.Spec.Wait = true
+	}
+	revision := w.commit(map[string]string{
+		"apps/a.yaml": configMap("settings", "color: blue"), "apps/b.yaml": deployment("web", "web", 1),
+		"more/a.yaml": configMap("settings", "color: green"),
+	})
+	w.source()
+	w.unit("apps", there)
+	w.ready("apps", revision)
+	w.edit(w.configMap("settings"), set("color", "red"))
+	await(w, w.configMap("settings"), "blue again", holds("color", "blue"))
+
+	w.unit("more", there, func(u *kustomizev1.Kustomization) { u.Spec.TargetNamespace = other })
+	w.ready("more", revision)
+	elsewhere := w.configMap("settings")
+	elsewhere.SetNamespace(other)
+	w.edit(elsewhere, set("color", "red"))
+	await(w, elsewhere, "green again", holds("color", "green"))
+	w.edit(w.configMap("settings"), set("color", "red"))
+	await(w, w.configMap("settings"), "blue again", holds("color", "blue"))
+}
+
 // TestDeletionWithoutKubeConfig: a cluster that cannot be reached for good must not hold a unit back.
 func TestDeletionWithoutKubeConfig(t *testing.T) {
 	t.Parallel()

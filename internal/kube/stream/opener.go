@@ -23,11 +23,11 @@ type page struct {
 	each   func(func(metav1.Object))
 }
 
-func openerFor(clients Clients, target Target) opener {
+func openerFor(clients Clients, target Target, namespace string) opener {
 	if target.MetadataOnly {
-		return metadataOpener{clients.Metadata().Resource(target.Resource).Namespace(target.Namespace)}
+		return metadataOpener{clients.Metadata().Resource(target.Resource).Namespace(namespace)}
 	}
-	return wholeOpener{clients.Dynamic().Resource(target.Resource).Namespace(target.Namespace)}
+	return wholeOpener{clients.Dynamic().Resource(target.Resource).Namespace(namespace)}
 }
 
 type wholeOpener struct{ client dynamic.ResourceInterface }

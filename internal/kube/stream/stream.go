@@ -24,6 +24,9 @@ type Target struct {
 	Labels, Fields string
 	// MetadataOnly leaves the content of the objects on the server.
 	MetadataOnly bool
+	// Narrow, where it is set and Namespace is not, names the namespaces to watch one by one when the
+	// server forbids to watch them all. It is asked when that happens, by any goroutine.
+	Narrow func() []string
 }
 
 // One selects a single object by its name.
@@ -71,8 +74,12 @@ const (
 
 // Run streams until ctx is done, and returns when everything that it started has ended.
 func Run[T any](ctx context.Context, clients Clients, target Target, sink Sink[T], log logr.Logger) {
-	from := &source[T]{open: openerFor(clients, target), target: target, sink: sink, silence: maxSilence}
-	run(ctx, from, log)
+	open := func(namespace string) opener { return openerFor(clients, target, namespace) }
+	if target.Narrow == nil || target.Namespace != "" {
+		run(ctx, &source[T]{open: open(target.Namespace), target: target, sink: sink, silence: maxSilence}, log)
+		return
+	}
+	across(ctx, open, target, sink, log)
 }
 
 func run[T any](ctx context.Context, from *source[T], log logr.Logger) {

@@ -203,6 +203,7 @@ func (o *Observer) use(r *record, l link) {
 	}
 	f.users++
 	f.versions[l.version]++
+	o.reach(f, r.at.namespace)
 }
 
 func (o *Observer) disuse(r *record, l link) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,7 +150,8 @@ func TestForbiddenFromTheStart(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
 	p.set(func(answer http.ResponseWriter, request *http.Request) bool {
-		return request.URL.Path == "/api/v1/configmaps" && refuse(403, "Forbidden")(answer, request)
+		lists := strings.HasSuffix(request.URL.Path, "/configmaps") // of all namespaces, or of one
+		return lists && refuse(403, "Forbidden")(answer, request)
 	})
 	w := newWorldAt(t, p.config(), observe.Options{})
 	wanted := w.object(configMap)

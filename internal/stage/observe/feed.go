@@ -2,6 +2,8 @@ package observe
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,8 +33,9 @@ type feed struct {
 	missed   bool // nor was it in a new discovery, once
 	err      error
 	tries    int
-	due      time.Time // of the next attempt to start it
-	top      string    // the latest resource version that it brought
+	due      time.Time       // of the next attempt to start it
+	within   map[string]bool // the namespaces that it watches, where it may not watch all
+	top      string          // the latest resource version that it brought
 }
 
 // run is one life of a feed's stream. What comes from one that is over is not heard.
@@ -68,7 +71,7 @@ func (f *feed) inSync() bool { return f != nil && f.synced }
 func (o *Observer) start(f *feed, mapping kube.Mapping) {
 	ctx, stop := context.WithCancel(o.ctx)
 	current := &run{feed: f, stop: stop}
-	f.run, f.lost, f.missed = current, false, false
+	f.run, f.lost, f.missed, f.within = current, false, false, nil
 	target := stream.Target{Resource: mapping.Resource, Labels: object.LabelOwnerName}
 	if f.only != nil {
 		target.Labels, target.Fields = "", stream.One(f.only.at.name)
@@ -76,8 +79,38 @@ func (o *Observer) start(f *feed, mapping kube.Mapping) {
 			target.Namespace = f.only.at.namespace
 		}
 	}
+	if f.only == nil && mapping.Namespaced {
+		target.Narrow = func() []string { return o.narrow(current) }
+	}
 	log := o.options.Log.WithValues("resource", mapping.Resource.GroupResource().String())
 	o.tasks.Go(func() { stream.Run(ctx, o.cluster, target, o.sink(current), log) })
+}
+
+// narrow returns the namespaces that objects of a kind are in, for a feed that may not watch all.
+func (o *Observer) narrow(current *run) []string {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	f := current.feed
+	if f.run != current {
+		return nil
+	}
+	f.within = map[string]bool{}
+	for at, r := range f.kind.records {
+		if len(r.links) > 0 && at.namespace != "" {
+			f.within[at.namespace] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(f.within))
+}
+
+// reach makes a feed that watches some namespaces only begin anew when an object in another one is
+// wanted. The lock is held.
+func (o *Observer) reach(f *feed, namespace string) {
+	if len(f.within) == 0 || namespace == "" || f.within[namespace] {
+		return
+	}
+	o.halt(f)
+	f.synced, f.within, f.due = false, nil, o.options.Now()
 }
 
 func (o *Observer) sink(current *run) stream.Sink[sighting] {
