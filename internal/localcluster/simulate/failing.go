@@ -55,16 +55,18 @@ func when(key string, operator v1alpha1.SelectorOperator, values ...string) v1al
 
 // failing are the stages of Pods that are planned to fail.
 func failing() []*v1alpha1.Stage {
-	fresh := when(begun, missing)
-	pulling := []v1alpha1.MatchExpression{when(plan, in, planImagePull, planUnreachable)}
-	running := []v1alpha1.MatchExpression{when(begun, exists), when(waits, missing), when(phase, in, "Pending", "Running")}
+	// The plan comes last: it costs most to see, and Pods that do well should not have to wait for it.
+	fresh, pulling, crashing := when(begun, missing), when(plan, in, planImagePull, planUnreachable), when(plan, in, planCrashLoop)
+	running := func(then v1alpha1.MatchExpression) []v1alpha1.MatchExpression {
+		return []v1alpha1.MatchExpression{when(phase, in, "Pending", "Running"), when(begun, exists), when(waits, missing), then}
+	}
 	list := []*v1alpha1.Stage{
-		stage("pod-pull", statusOf(pullState("ErrImagePull"), "Pending"), append(pulling, fresh)...),
-		stage("pod-pull-again", statusOf(pullState("ImagePullBackOff"), "Pending"), append(pulling, when(waits, in, "ErrImagePull"))...),
-		stage("pod-begin", statusOf(runningState, "Running"), when(plan, in, planCrashLoop, planNeverReady, planFails), fresh),
-		stage("pod-crash", statusOf(crashedState, "Running"), append([]v1alpha1.MatchExpression{when(plan, in, planCrashLoop)}, running...)...),
-		stage("pod-restart", statusOf(restartedState, "Running"), when(plan, in, planCrashLoop), when(waits, in, "CrashLoopBackOff")),
-		stage("pod-fail", statusOf(failedState, "Failed"), append([]v1alpha1.MatchExpression{when(plan, in, planFails)}, running...)...),
+		stage("pod-pull", statusOf(pullState("ErrImagePull"), "Pending"), fresh, pulling),
+		stage("pod-pull-again", statusOf(pullState("ImagePullBackOff"), "Pending"), when(waits, in, "ErrImagePull"), pulling),
+		stage("pod-begin", statusOf(runningState, "Running"), fresh, when(plan, in, planCrashLoop, planNeverReady, planFails)),
+		stage("pod-crash", statusOf(crashedState, "Running"), running(crashing)...),
+		stage("pod-restart", statusOf(restartedState, "Running"), when(waits, in, "CrashLoopBackOff"), crashing),
+		stage("pod-fail", statusOf(failedState, "Failed"), running(when(plan, in, planFails))...),
 	}
 	pull, again, crash, restart, fail := list[0], list[1], list[3], list[4], list[5]
 	say(pull, "Failed", "Error: ErrImagePull")
@@ -82,7 +84,7 @@ func stage(name, status string, matches ...v1alpha1.MatchExpression) *v1alpha1.S
 	result := &v1alpha1.Stage{}
 	result.Name = name
 	result.Spec.ResourceRef = v1alpha1.StageResourceRef{APIGroup: "v1", Kind: "Pod"}
-	result.Spec.Selector = &v1alpha1.StageSelector{MatchExpressions: append(matches, when(deleted, missing))}
+	result.Spec.Selector = &v1alpha1.StageSelector{MatchExpressions: append([]v1alpha1.MatchExpression{when(deleted, missing)}, matches...)}
 	result.Spec.Next = &v1alpha1.StageNext{StatusTemplate: status}
 	return result
 }
