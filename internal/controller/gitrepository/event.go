@@ -8,6 +8,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"holdfast.dev/holdfast/internal/model/fault"
@@ -58,6 +59,9 @@ func eventOf(before *sourcev1.GitRepository, o outcome) (eventText, bool) {
 			sourcev1.GroupVersion.Group + "/digest":   o.artifact.Digest,
 		},
 	}
+	if o.signature != "" {
+		text.annotations[sourcev1.GroupVersion.Group+"/signature"] = o.signature
+	}
 	switch {
 	case !before.Status.Artifact.HasDigest(o.artifact.Digest):
 		text.reason = "NewArtifact"
@@ -92,5 +96,5 @@ func hadFailed(before *sourcev1.GitRepository) bool {
 			return true
 		}
 	}
-	return false
+	return find(before.Status.Conditions, sourcev1.SourceVerifiedCondition).Status == metav1.ConditionFalse
 }

@@ -119,7 +119,6 @@ func TestRefusals(t *testing.T) {
 		spec   sourcev1.GitRepositorySpec
 		reason string
 	}{
-		"verify": {"never ignored", sourcev1.GitRepositorySpec{Verification: &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: meta.LocalObjectReference{Name: "keys"}}}, "VerificationError"},
 		"azure":  {"no cloud identity here", sourcev1.GitRepositorySpec{Provider: "azure"}, "InvalidProviderConfiguration"},
 		"github": {"no app identity here", sourcev1.GitRepositorySpec{Provider: "github"}, "InvalidProviderConfiguration"},
 	}
@@ -135,7 +134,7 @@ func TestRefusals(t *testing.T) {
 			if object.Status.Artifact != nil || len(w.git.Requests()) != 0 {
 				t.Errorf("fetched nevertheless: %s", describe(object))
 			}
-			w.change(name, func(object *sourcev1.GitRepository) { object.Spec.Verification, object.Spec.Provider = nil, "" })
+			w.change(name, func(object *sourcev1.GitRepository) { object.Spec.Provider = "" })
 			w.until(name, "ready after a change of its spec", isReady)
 		})
 	}

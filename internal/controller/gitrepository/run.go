@@ -28,6 +28,9 @@ type outcome struct {
 	// revision is what the remote holds; empty where that is not known.
 	revision string
 	subject  string // of the commit, where it was fetched
+	// verified says what was found to be signed and by which key, for people; empty where nothing was
+	// verified in this run. signature names the signer, for records and alerts.
+	verified, signature string
 	// condition names the condition that holds err, for example FetchFailed.
 	condition string
 	err       error
@@ -47,7 +50,7 @@ func (c *Controller) run(ctx context.Context, object *sourcev1.GitRepository) ou
 	o.artifact, o.damaged = c.kept(object)
 	request, err := requestOf(object)
 	if err != nil {
-		return o.failed(conditionOf(err), err)
+		return o.failed(sourcev1.FetchFailedCondition, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, request.Timeout+localWork)
 	defer cancel()
@@ -67,6 +70,10 @@ func (c *Controller) run(ctx context.Context, object *sourcev1.GitRepository) ou
 	o.revision, o.subject = result.Revision, result.Commit.Subject
 	if result.Unchanged {
 		return o
+	}
+	if o, err = c.verify(ctx, object, result, o); err != nil {
+		_ = result.Files.Close() // nothing of it was used
+		return o.failed(sourcev1.SourceVerifiedCondition, err)
 	}
 	return c.store(ctx, object, result, o)
 }

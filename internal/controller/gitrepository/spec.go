@@ -16,16 +16,10 @@ import (
 	"holdfast.dev/holdfast/internal/stage/source/git"
 )
 
-// errUnverified marks the refusal to deliver what the spec wants to see verified.
-var errUnverified = errors.New("verifying signatures is not available in this version: remove spec.verify to deliver unverified commits")
-
 // requestOf translates a spec into a request, without its secrets. What it refuses, only a change of
 // the spec can make possible.
 func requestOf(object *sourcev1.GitRepository) (git.Request, error) {
 	spec := object.Spec
-	if spec.Verification != nil {
-		return git.Request{}, fault.Stall(sourcev1.VerificationError, errUnverified)
-	}
 	address, err := addressOf(spec.URL)
 	if err != nil {
 		return git.Request{}, fault.Stall(sourcev1.URLInvalidReason, err)
@@ -44,6 +38,7 @@ func requestOf(object *sourcev1.GitRepository) (git.Request, error) {
 		URL:        address.String(),
 		Timeout:    timeoutOf(object),
 		Submodules: spec.RecurseSubmodules,
+		Tag:        spec.Verification != nil && spec.Verification.VerifyTag(),
 	}
 	if spec.Reference != nil {
 		request.Reference = git.Reference(*spec.Reference)
@@ -85,6 +80,7 @@ func contentChanged(object *sourcev1.GitRepository, included []*meta.Artifact) b
 	spec, status := object.Spec, object.Status
 	return !equal(spec.Ignore, status.ObservedIgnore) ||
 		spec.RecurseSubmodules != status.ObservedRecurseSubmodules ||
+		unverified(object) ||
 		!slices.Equal(spec.Include, status.ObservedInclude) ||
 		!slices.Equal(spec.SparseCheckout, status.ObservedSparseCheckout) ||
 		!slices.EqualFunc(included, status.IncludedArtifacts, sameArtifact)
@@ -99,12 +95,4 @@ func equal(a, b *string) bool {
 
 func sameArtifact(a, b *meta.Artifact) bool {
 	return a.HasRevision(b.Revision) && a.HasDigest(b.Digest)
-}
-
-// conditionOf names the condition that shows why a spec was refused.
-func conditionOf(err error) string {
-	if errors.Is(err, errUnverified) {
-		return sourcev1.SourceVerifiedCondition
-	}
-	return sourcev1.FetchFailedCondition
 }

@@ -47,7 +47,6 @@ func TestRequestOf(t *testing.T) {
 		"BadScheme":      {why: "a local path is not an address", spec: sourcev1.GitRepositorySpec{URL: "file:///etc"}, reason: "URLInvalid"},
 		"NoHost":         {why: "nowhere to go", spec: sourcev1.GitRepositorySpec{URL: "https://"}, reason: "URLInvalid"},
 		"Garbage":        {why: "the error must not repeat a password", spec: sourcev1.GitRepositorySpec{URL: "https://a:canary@b:\x7f"}, reason: "URLInvalid"},
-		"Verify":         {why: "never ignored", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", Verification: &sourcev1.GitRepositoryVerification{}}, reason: "VerificationError"},
 		"Azure":          {why: "fail closed", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", Provider: "azure"}, reason: "InvalidProviderConfiguration"},
 		"AWS":            {why: "fail closed", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", Provider: "aws"}, reason: "InvalidProviderConfiguration"},
 		"ServiceAccount": {why: "has no meaning here", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", ServiceAccountName: "x"}, reason: "InvalidProviderConfiguration"},

@@ -28,8 +28,14 @@ func statusOf(object *sourcev1.GitRepository, o outcome, now time.Time) sourcev1
 		list.drop(sourcev1.ArtifactInStorageCondition)
 	}
 	list.drop(abnormal...)
-	if o.condition != sourcev1.SourceVerifiedCondition {
+	switch {
+	case object.Spec.Verification == nil:
 		list.drop(sourcev1.SourceVerifiedCondition)
+		status.SourceVerificationMode = nil
+	case o.verified != "":
+		mode := object.Spec.Verification.GetMode()
+		status.SourceVerificationMode = &mode
+		list.set(sourcev1.SourceVerifiedCondition, metav1.ConditionTrue, meta.SucceededReason, o.verified)
 	}
 	switch {
 	case o.err == nil:
@@ -60,7 +66,6 @@ func succeed(status *sourcev1.GitRepositoryStatus, list *conditionList, object *
 	status.ObservedInclude = spec.Include
 	status.ObservedRecurseSubmodules = spec.RecurseSubmodules
 	status.ObservedSparseCheckout = spec.SparseCheckout
-	status.SourceVerificationMode = nil
 	status.ObservedGeneration = object.Generation
 }
 

@@ -19,6 +19,7 @@ type commit struct {
 	author  string
 	when    time.Time // of the committer
 	subject string
+	raw     []byte
 }
 
 const maxCommit = 1 << 20
@@ -35,7 +36,7 @@ func readCommit(store *pack.Store, hash plumbing.Hash) (commit, error) {
 	if err != nil {
 		return commit{}, fmt.Errorf("reading commit %s: %w", hash, err)
 	}
-	parsed.hash = hash
+	parsed.hash, parsed.raw = hash, content
 	return parsed, nil
 }
 

@@ -88,12 +88,13 @@ type plan struct {
 	selector   selector
 	sparse     sparse
 	submodules bool
+	tag        bool
 	known      string
 	timeout    time.Duration
 }
 
 func newPlan(request Request) (plan, error) {
-	p := plan{access: request.access(), submodules: request.Submodules, known: request.Known, timeout: request.Timeout}
+	p := plan{access: request.access(), submodules: request.Submodules, tag: request.Tag, known: request.Known, timeout: request.Timeout}
 	if p.timeout <= 0 {
 		p.timeout = time.Minute
 	}
@@ -184,6 +185,7 @@ func (f *Fetcher) fetch(ctx context.Context, p plan) (Result, error) {
 		Revision: p.selector.revision(state.label, state.commit.hash),
 		Commit:   state.commit.describe(),
 		Files:    files,
+		Objects:  Objects{Commit: state.commit.raw, Tag: state.tag},
 	}, nil
 }
 
@@ -195,6 +197,7 @@ func (s selector) revision(label string, commit plumbing.Hash) string {
 type state struct {
 	label  string
 	commit commit
+	tag    *Tag
 	lease  *mirror.Lease // nil says that the caller has this revision already
 }
 

@@ -38,6 +38,7 @@ type candidate struct {
 	label  string
 	want   plumbing.Hash // what to ask the remote for: the tag object where there is one
 	commit plumbing.Hash
+	tag    string // that the reference names, without refs/tags/; empty where it names none
 }
 
 // parse applies the order of precedence and checks what is set.
@@ -112,7 +113,11 @@ func (s selector) candidates(refs map[string]wire.Ref) ([]candidate, error) {
 	if !found {
 		return nil, errNoReference
 	}
-	return []candidate{{label: s.label, want: ref.Hash, commit: ref.Peeled}}, nil
+	tag, isTag := strings.CutPrefix(s.name, "refs/tags/")
+	if !isTag {
+		tag = ""
+	}
+	return []candidate{{label: s.label, want: ref.Hash, commit: ref.Peeled, tag: tag}}, nil
 }
 
 func (s selector) versions(refs map[string]wire.Ref) ([]candidate, error) {
@@ -142,7 +147,7 @@ func (s selector) versions(refs map[string]wire.Ref) ([]candidate, error) {
 	found := make([]candidate, 0, len(tags))
 	for _, tag := range tags[max(0, len(tags)-most):] {
 		ref := refs["refs/tags/"+tag]
-		found = append(found, candidate{label: tag, want: ref.Hash, commit: ref.Peeled})
+		found = append(found, candidate{label: tag, want: ref.Hash, commit: ref.Peeled, tag: tag})
 	}
 	return found, nil
 }

@@ -50,6 +50,8 @@ type Request struct {
 	Submodules bool
 	// Sparse limits the files to these directories; empty means all.
 	Sparse []string
+	// Tag asks for the annotated tag that the reference names, if it names one.
+	Tag bool
 	// Known is the revision that the caller already has with the same options. When the remote
 	// still has it, the result is Unchanged and nothing but references was transferred.
 	Known string
@@ -73,6 +75,22 @@ type Result struct {
 	Unchanged bool
 	Commit    Commit
 	Files     Files
+	// Objects are what signatures cover.
+	Objects Objects
+}
+
+// Objects are a commit and the tag that led to it, byte by byte as Git stores them.
+type Objects struct {
+	Commit []byte
+	// Tag is nil where the reference names no tag, or the request did not ask for it.
+	Tag *Tag
+}
+
+// Tag is the tag that a reference names.
+type Tag struct {
+	Name    string // without refs/tags/
+	Hash    string // of the tag's own object; of the commit where the tag has none
+	Content []byte // nil where the tag has no object of its own, and so nothing that could be signed
 }
 
 // Files are the regular files of a commit. They are read from Git's object database, without a

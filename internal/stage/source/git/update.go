@@ -110,12 +110,45 @@ func (u *update) bring(ctx context.Context, held *mirror.Lease) (state, error) {
 	if err != nil || u.plan.known == u.revision(newest) {
 		return state{}, err
 	}
+	if u.lacksTag(held, newest) { // the cache was written anew with commits alone
+		if err := u.ensure(ctx, held, []candidate{newest}); err != nil {
+			return state{}, err
+		}
+	}
 	return u.state(held, newest)
 }
 
 func (u *update) state(held *mirror.Lease, c candidate) (state, error) {
 	read, err := readCommit(held.Store, c.commit)
-	return state{label: c.label, commit: read, lease: held}, err
+	if err != nil {
+		return state{}, err
+	}
+	tag, err := u.readTag(held, c)
+	return state{label: c.label, commit: read, tag: tag, lease: held}, err
+}
+
+// lacksTag tells whether the object of a tag is wanted, and is not here.
+func (u *update) lacksTag(held *mirror.Lease, c candidate) bool {
+	return u.plan.tag && c.tag != "" && c.want != c.commit && !held.Store.Has(c.want)
+}
+
+func (u *update) readTag(held *mirror.Lease, c candidate) (*Tag, error) {
+	if !u.plan.tag || c.tag == "" {
+		return nil, nil
+	}
+	tag := &Tag{Name: c.tag, Hash: c.want.String()}
+	if c.want == c.commit {
+		return tag, nil
+	}
+	kind, content, err := held.Store.Read(c.want, maxCommit)
+	if err != nil {
+		return nil, fmt.Errorf("reading tag %s: %w", c.tag, err)
+	}
+	if kind != plumbing.TagObject {
+		return nil, fmt.Errorf("reading tag %s: it is a %s", c.tag, kind)
+	}
+	tag.Content = content
+	return tag, nil
 }
 
 func (u *update) newest(held *mirror.Lease, candidates []candidate) (candidate, error) {
@@ -140,7 +173,7 @@ func (u *update) newest(held *mirror.Lease, candidates []candidate) (candidate, 
 func (u *update) ensure(ctx context.Context, held *mirror.Lease, candidates []candidate) error {
 	var missing []candidate
 	for _, c := range candidates {
-		if !held.Has(c.commit) {
+		if !held.Has(c.commit) || u.lacksTag(held, c) {
 			missing = append(missing, c)
 		}
 	}
