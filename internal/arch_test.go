@@ -42,6 +42,7 @@ var walls = []wall{
 	{"internal/certificate", lines, "an edge knows the core and no other edge"},
 	{"internal/hook", lines, "an edge knows the core and no other edge"},
 	{"internal/web", words, "the dashboard acts as any user does, through the Kubernetes API"},
+	{"internal/secret", words, "secrets are written on a laptop: no cluster and no stage is needed to encrypt one"},
 	{"internal/localcluster", words, "the embedded cluster is a cluster like any other: nothing of ours is special in it"},
 	{"internal/localrepo", nil, "a folder of this machine is served like any remote: nobody else knows of it"},
 	{"internal/operator", append(slices.Clone(edges), "config"), "the operator builds the parts; the command line starts it"},
@@ -109,6 +110,7 @@ var fences = []fence{
 	},
 	{
 		keepsOut: []string{"os/exec", "plugin"},
+		except:   []string{"internal/cli/secrets/editor"}, // starts the editor that the person's own environment names
 		why:      "no repository may ever make us start a process, so no code of ours can",
 	},
 	{
