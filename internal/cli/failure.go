@@ -38,6 +38,12 @@ func (f *failure) Error() string { return f.err.Error() }
 // Unwrap returns the error without the hint.
 func (f *failure) Unwrap() error { return f.err }
 
+// problem is an error of a part that knows itself what to do next and which code to exit with.
+type problem interface {
+	Hint() string
+	ExitCode() int
+}
+
 // hinted adds to err what the person can do next. A nil err stays nil.
 func hinted(err error, format string, args ...any) error {
 	if err == nil {
@@ -52,7 +58,12 @@ func report(out io.Writer, err error) int {
 		return exitOK
 	}
 	var known *failure
-	if !errors.As(err, &known) {
+	var other problem
+	switch {
+	case errors.As(err, &known):
+	case errors.As(err, &other):
+		known = &failure{hint: other.Hint(), code: other.ExitCode()}
+	default:
 		known = &failure{hint: hintFor(err), code: exitFailed}
 	}
 	fmt.Fprintf(out, "holdfast: %s\n", table.OneLine(strings.ReplaceAll(err.Error(), "\n", "; ")))

@@ -10,6 +10,8 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"holdfast.dev/holdfast/internal/cli/secrets"
 )
 
 // Main runs the command line and returns the exit code.
@@ -61,6 +63,8 @@ func newRootCommand(std Streams) *cobra.Command {
 		newRetryCommand(std, target),
 		newDiffCommand(std, target),
 		newBuildCommand(std),
+		secrets.New(secrets.Streams{In: std.In, Out: std.Out, Err: std.Err, Style: std.style()},
+			secrets.Cluster{Reach: target.config, Namespace: func() string { return target.namespace }}),
 		newVersionCommand(std, target),
 		newClusterCommand(std),
 		newUpCommand(std),
