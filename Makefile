@@ -28,7 +28,7 @@ race: ## run all tests with the race detector
 	$(GO) test -race -timeout 30m ./...
 
 .PHONY: check
-check: vet lint test ## all that a change has to pass
+check: vet lint generated test ## all that a change has to pass
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'make fmt first:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
 .PHONY: fmt
@@ -44,8 +44,12 @@ lint: ## run golangci-lint at its pinned version
 	$(GOLANGCI_LINT) run ./...
 
 .PHONY: generate
-generate: ## make the generated files (zz_*) anew
+generate: ## make the generated files (config/crd, zz_*) anew
 	$(GO) generate ./...
+
+.PHONY: generated
+generated: generate ## fail when the generated files are not what generating makes
+	git diff --exit-code -- config/crd ':(glob)**/zz_*'
 
 .PHONY: bench
 bench: ## measure delivery; see docs/performance.md
