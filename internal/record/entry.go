@@ -46,6 +46,11 @@ const (
 	Requested  Kind = "Requested"  // a person asked for something: reconcile, retry, rollback, suspend, resume
 	Configured Kind = "Configured" // the spec of a unit, a source or an alert is another one
 
+	// The record itself.
+	Gap     Kind = "Gap"     // entries were lost; the message says how many and why
+	Sealed  Kind = "Sealed"  // old entries were dropped, and their hashes kept
+	Signing Kind = "Signing" // a new key signs from here on
+
 	Failed Kind = "Failed" // anything else that went wrong; told once for each message
 )
 

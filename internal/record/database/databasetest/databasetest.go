@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,16 +47,28 @@ func Postgres(t testing.TB) database.Place {
 	name := "holdfast_" + strings.ToLower(rand.Text())
 	run(t, server, "CREATE DATABASE "+name)
 	t.Cleanup(func() { run(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
-	address, err := url.Parse(server)
-	if err != nil {
-		t.Fatalf("%s is malformed", Variable)
-	}
-	address.Path = "/" + name
-	place, err := database.ParsePlace(address.String())
+	place, err := database.ParsePlace(address(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return place
+}
+
+// address is the URL of a database in the server.
+func address(t testing.TB, name string) string {
+	t.Helper()
+	server, err := url.Parse(os.Getenv(Variable))
+	if err != nil {
+		t.Fatalf("%s is malformed", Variable)
+	}
+	server.Path = "/" + name
+	return server.String()
+}
+
+// Address returns the whole text of a place that Postgres has made, for another process.
+func Address(t testing.TB, place database.Place) string {
+	t.Helper()
+	return address(t, path.Base(place.String()))
 }
 
 func run(t testing.TB, server, statement string) {

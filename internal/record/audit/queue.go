@@ -1,0 +1,121 @@
+package audit
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// waiting is a record that is not written yet.
+type waiting struct {
+	body []byte
+	done chan error // has room for the answer
+}
+
+// answer says what became of a record. Only the first answer counts.
+func (w *waiting) answer(err error) {
+	select {
+	case w.done <- err:
+	default:
+	}
+}
+
+const (
+	// batchRecords and batchBytes are how much one transaction takes at most.
+	batchRecords = 1024
+	batchBytes   = 8 << 20
+)
+
+// queue is where records wait for the next transaction. It is safe for concurrent use.
+type queue struct {
+	limit int // of what waits; more is lost, and counted. 0 is no limit
+
+	mu      sync.Mutex
+	waiting []*waiting
+	lost    loss
+	closed  bool
+	news    chan struct{} // has room for one
+}
+
+// loss is what found no room.
+type loss struct {
+	count       int
+	first, last time.Time
+}
+
+func newQueue(limit int) *queue { return &queue{limit: limit, news: make(chan struct{}, 1)} }
+
+// add puts a record into the queue, and tells whether there was room.
+func (q *queue) add(w *waiting, now time.Time) (added, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false, true
+	}
+	if q.limit > 0 && (len(q.waiting) >= q.limit || q.lost.count > 0) {
+		if q.lost.count == 0 {
+			q.lost.first = now
+		}
+		q.lost.count++
+		q.lost.last = now
+		return false, false
+	}
+	q.waiting = append(q.waiting, w)
+	q.wake()
+	return true, false
+}
+
+func (q *queue) wake() {
+	select {
+	case q.news <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for records and takes as many as one transaction may have. What was lost comes with the
+// last ones before the gap. It returns nothing when ctx has ended and nothing waits.
+func (q *queue) take(ctx context.Context) ([]*waiting, loss) {
+	for {
+		if batch, lost := q.pick(); len(batch) > 0 {
+			return batch, lost
+		}
+		select {
+		case <-q.news:
+		case <-ctx.Done():
+			return q.pick()
+		}
+	}
+}
+
+func (q *queue) pick() ([]*waiting, loss) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	count, size := 0, 0
+	for count < len(q.waiting) && count < batchRecords && (count == 0 || size+len(q.waiting[count].body) <= batchBytes) {
+		size += len(q.waiting[count].body)
+		count++
+	}
+	batch := q.waiting[:count:count]
+	q.waiting = q.waiting[count:]
+	var lost loss
+	if len(q.waiting) == 0 {
+		q.waiting = nil // lets go of what has been written
+		lost, q.lost = q.lost, loss{}
+	} else {
+		q.wake()
+	}
+	return batch, lost
+}
+
+// close refuses what comes from now on.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+}
+
+func (q *queue) length() (waiting, lost int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting), q.lost.count
+}
