@@ -55,6 +55,7 @@ func newRootCommand(std Streams) *cobra.Command {
 		newGetCommand(std, target),
 		newTreeCommand(std, target),
 		newEventsCommand(std, target),
+		newAuditCommand(std, target),
 		newReconcileCommand(std, target),
 		newSuspendCommand(std, target),
 		newResumeCommand(std, target),

@@ -60,6 +60,9 @@ type Config struct {
 	// (Flux's --custom-apply-stage-kinds).
 	StageKinds []string
 
+	// Audit says where and how is recorded what happens.
+	Audit Audit
+
 	Log logr.Logger
 }
 

@@ -28,6 +28,7 @@ func (o *Operator) serveGit() error {
 		Client:    o.manager.GetClient(),
 		Metrics:   o.metrics,
 		Events:    o.manager.GetEventRecorderFor("source-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
+		Record:    o.recorder,
 		Store:     o.store,
 		Fetcher:   fetcher,
 		PublicURL: "http://" + host + "/",

@@ -27,6 +27,7 @@ import (
 	"holdfast.dev/holdfast/internal/kube/follow"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/apply"
@@ -49,6 +50,8 @@ type Operator struct {
 	git      *gitrepository.Controller
 	metrics  *metric.Set
 	scraped  *metricServer // nil where metrics are not served
+	audit    audited
+	recorder record.Recorder // what controllers are given
 }
 
 // New connects to the cluster and builds all parts. Nothing runs yet, but the definitions are
@@ -85,6 +88,9 @@ func (o *Operator) assemble(ctx context.Context) error {
 		return err
 	}
 	if o.manager, err = newManager(o.config); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	if err := o.openAudit(); err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
 	for _, part := range []manager.Runnable{o.served, manager.RunnableFunc(o.store.Start)} {
@@ -138,6 +144,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 		Local:    pipeline.Site{Cluster: o.cluster, Observer: o.observer},
 		Observe:  watch,
 		Inbox:    o.inbox,
+		Record:   o.recorder,
 	}, o.config.Kustomizations)
 }
 
@@ -199,6 +206,7 @@ func orNone(address string) string {
 
 // Run runs the daemon until ctx ends, and then stops all parts.
 func (o *Operator) Run(ctx context.Context) error {
+	o.audit.start(ctx, o.manager.Elected())
 	err := o.manager.Start(ctx)
 	if o.observer != nil {
 		o.observer.Stop()
@@ -213,13 +221,14 @@ func (o *Operator) Run(ctx context.Context) error {
 }
 
 func (o *Operator) close() error {
+	err := o.audit.close()
 	if o.scraped != nil {
 		_ = o.scraped.listener.Close()
 	}
-	if o.store == nil {
-		return nil
+	if o.store != nil {
+		err = errors.Join(o.store.Close(), err)
 	}
-	return o.store.Close()
+	return err
 }
 
 // WakeSource makes a GitRepository look at its remote at once.

@@ -18,6 +18,8 @@ import (
 
 	"holdfast.dev/holdfast/internal/controller/kustomization"
 	"holdfast.dev/holdfast/internal/operator"
+	"holdfast.dev/holdfast/internal/record/audit"
+	"holdfast.dev/holdfast/internal/record/database"
 )
 
 // flags are what the command line says. The comment of each names Flux's meaning where it differs.
@@ -29,6 +31,8 @@ type flags struct {
 	logLevel      string
 	logEncoding   string
 	gates         map[string]string
+	auditStore    string
+	auditMode     string
 }
 
 // New makes the command. reach says which cluster to serve; the logs go to out.
@@ -80,6 +84,12 @@ func (f *flags) register(command *cobra.Command) {
 	set.StringSliceVar(&f.config.StageKinds, "custom-apply-stage-kinds", nil, "group/Kind pairs to apply in a stage of their own before the rest")
 	set.StringToStringVar(&f.gates, "feature-gates", nil, "StrictPostBuildSubstitutions=true|false, AdditiveCELDependencyCheck=true|false")
 
+	set.StringVar(&f.auditStore, "audit-store", "", "file or postgres:// URL of the record store (default: $AUDIT_STORE, or "+operator.RecordFile+" in the storage path)")
+	set.StringVar(&f.auditMode, "audit-mode", string(audit.Required), "what follows when the record store is down: required stops deliveries, best-effort goes on and keeps records in memory")
+	set.DurationVar(&f.config.Audit.Age, "audit-retention", 0, "age after which the contents of records are dropped; 0 keeps them")
+	set.Int64Var(&f.config.Audit.Count, "audit-keep", 0, "number of records whose contents are kept; 0 keeps all")
+	set.StringVar(&f.config.Audit.GitDir, "audit-git-anchor", "", "bare Git repository (a folder) to keep checkpoints in, as refs/holdfast/audit")
+
 	set.StringVar(&f.logLevel, "log-level", "info", "trace, debug, info or error")
 	set.StringVar(&f.logEncoding, "log-encoding", "json", "json or console")
 }
@@ -124,7 +134,31 @@ func (f *flags) complete() error {
 		}
 		f.config.Namespaces = []string{namespace}
 	}
+	if err := f.completeAudit(); err != nil {
+		return err
+	}
 	return f.openGates(units)
+}
+
+func (f *flags) completeAudit() error {
+	settings := &f.config.Audit
+	settings.Mode = audit.Mode(f.auditMode)
+	if settings.Mode != audit.Required && settings.Mode != audit.BestEffort {
+		return fmt.Errorf("--audit-mode %s: it must be %s or %s", f.auditMode, audit.Required, audit.BestEffort)
+	}
+	named := f.auditStore
+	if named == "" {
+		named = os.Getenv("AUDIT_STORE") // not the flag's default, which --help would show, with its password
+	}
+	if named == "" {
+		return nil
+	}
+	place, err := database.ParsePlace(named)
+	if err != nil {
+		return fmt.Errorf("--audit-store: %w", err)
+	}
+	settings.Store = place
+	return nil
 }
 
 // openGates reads the feature gates that mean something here; the others of Flux are accepted, so

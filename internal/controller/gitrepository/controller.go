@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 	"holdfast.dev/holdfast/internal/store"
@@ -35,6 +36,8 @@ type Deps struct {
 	// Secrets reads Secrets; nil means Client, which may read them from a cache.
 	Secrets client.Reader
 	Events  recorder
+	// Record keeps what happened; nil means record.Nowhere().
+	Record  record.Recorder
 	Store   *store.Store
 	Fetcher fetcher
 	// PublicURL is what the store's published paths are appended to, "http://host:port/".
@@ -61,6 +64,8 @@ type memory struct {
 	// written is the object as our last write returned it: the cache may still show an older one.
 	written  *sourcev1.GitRepository
 	failures int // in a row
+	// configured is the generation whose settings are recorded.
+	configured int64
 }
 
 // Reconcile implements reconcile.Reconciler: get, run, save.
@@ -75,6 +80,9 @@ func (c *Controller) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := c.adopt(ctx, object, memory); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := c.recordSettings(ctx, object, memory); err != nil {
+		return ctrl.Result{}, err
+	}
 	if object.Spec.Suspend {
 		return ctrl.Result{}, c.save(ctx, object, suspended(object), memory)
 	}
@@ -84,6 +92,9 @@ func (c *Controller) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		object.Status, object.ResourceVersion = latest.Status, latest.ResourceVersion
 	}
 	before := object.DeepCopy()
+	if err := c.record(ctx, before, outcome); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := c.save(ctx, object, statusOf(object, outcome, c.Now()), memory); err != nil {
 		return ctrl.Result{}, err
 	}

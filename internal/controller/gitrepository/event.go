@@ -77,14 +77,14 @@ func eventOf(before *sourcev1.GitRepository, o outcome) (eventText, bool) {
 
 // commitOf names a commit for people: by the beginning of its subject, or else by its revision.
 func commitOf(o outcome) string {
-	subject := []rune(o.subject)
+	subject := []rune(o.commit.Subject)
 	switch {
 	case len(subject) == 0:
 		return o.artifact.Revision
 	case len(subject) > 50:
 		return string(subject[:50]) + "..."
 	default:
-		return o.subject
+		return o.commit.Subject
 	}
 }
 

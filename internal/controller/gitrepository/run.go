@@ -27,7 +27,7 @@ type outcome struct {
 	included []*meta.Artifact
 	// revision is what the remote holds; empty where that is not known.
 	revision string
-	subject  string // of the commit, where it was fetched
+	commit   git.Commit // empty where nothing was fetched
 	// verified says what was found to be signed and by which key, for people; empty where nothing was
 	// verified in this run. signature names the signer, for records and alerts.
 	verified, signature string
@@ -67,7 +67,7 @@ func (c *Controller) run(ctx context.Context, object *sourcev1.GitRepository) ou
 	if err != nil {
 		return o.failed(sourcev1.FetchFailedCondition, fetchFault(object, err))
 	}
-	o.revision, o.subject = result.Revision, result.Commit.Subject
+	o.revision, o.commit = result.Revision, result.Commit
 	if result.Unchanged {
 		return o
 	}

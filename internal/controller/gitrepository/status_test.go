@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/stage/source/git"
 )
 
 var (
@@ -240,7 +241,7 @@ func TestEventOf(t *testing.T) {
 		return object
 	}
 	good := outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:1"}
-	fresh := outcome{artifact: artifactAt("main@sha1:2"), revision: "main@sha1:2", subject: "web: use the new image, which has a much longer name than before"}
+	fresh := outcome{artifact: artifactAt("main@sha1:2"), revision: "main@sha1:2", commit: git.Commit{Subject: "web: use the new image, which has a much longer name than before"}}
 	cases := map[string]struct {
 		why     string
 		before  *sourcev1.GitRepository

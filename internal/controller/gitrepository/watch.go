@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"holdfast.dev/holdfast/internal/controller/measure"
+	"holdfast.dev/holdfast/internal/record"
 )
 
 // Options tune a Controller.
@@ -40,6 +41,9 @@ func Setup(mgr ctrl.Manager, deps Deps, options Options) (*Controller, error) {
 	}
 	if deps.Jitter == nil {
 		deps.Jitter = func(interval time.Duration) time.Duration { return interval }
+	}
+	if deps.Record == nil {
+		deps.Record = record.Nowhere()
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now

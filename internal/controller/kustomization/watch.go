@@ -28,6 +28,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/observe"
 )
@@ -56,6 +57,8 @@ type Deps struct {
 	Observe func(*kube.Cluster) *observe.Observer
 	Inbox   *Inbox
 	Metrics *metric.Set // nil measures nothing
+	// Record keeps what happened; nil means record.Nowhere().
+	Record record.Recorder
 }
 
 // Options are settings with the meaning of Flux's flags (flux-contract 2.10).
@@ -95,6 +98,9 @@ func inputs(u *kustomizev1.Kustomization) []string {
 func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) error {
 	if options.Concurrent == 0 {
 		options.Concurrent = 20
+	}
+	if deps.Record == nil {
+		deps.Record = record.Nowhere()
 	}
 	r := &reconciler{
 		Deps: deps, Options: options, now: time.Now,

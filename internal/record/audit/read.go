@@ -20,7 +20,7 @@ type Filter struct {
 	Kinds        []record.Kind
 	Actor        string
 	Since, Until time.Time // Until itself is not part of it
-	From         int64     // the least number
+	From, To     int64     // the least and the greatest number
 	Limit        int       // the last ones of those that are chosen; 0 is all
 }
 
@@ -66,6 +66,9 @@ func (f Filter) where() (string, []any) {
 	}
 	if f.From > 0 {
 		add("n >= ?", f.From)
+	}
+	if f.To > 0 {
+		add("n <= ?", f.To)
 	}
 	if f.Subject != "" {
 		like := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(f.Subject)
