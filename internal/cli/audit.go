@@ -90,13 +90,13 @@ func storeFile(path string) (string, error) {
 
 // recordView is a record for scripts; the names of its fields are kept.
 type recordView struct {
-	N     int64        `json:"n"`
-	Root  string       `json:"root"`
-	Entry record.Entry `json:"entry"`
+	Number int64        `json:"number"`
+	Root   string       `json:"root"`
+	Entry  record.Entry `json:"entry"`
 }
 
 func viewOf(r audit.Record) recordView {
-	return recordView{N: r.N, Root: r.Root.String(), Entry: r.Entry}
+	return recordView{Number: r.N, Root: r.Root.String(), Entry: r.Entry}
 }
 
 // moment reads a time: RFC 3339, a day, or how long ago.

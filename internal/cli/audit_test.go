@@ -68,12 +68,12 @@ func TestAuditCommands(t *testing.T) {
 		errs string
 	}{
 		"List":       {why: "records line up", args: "list", out: []string{"N   TIME", "1   2026-09-01T", "ReleaseGood", "Kustomization/flux-system/apps", "Ada <ada@example.com>"}},
-		"Kind":       {why: "filters choose", args: "list --kind ReleaseGood -o json", out: []string{`"n": 3`, `"kind": "ReleaseGood"`}},
-		"Since":      {why: "times may be absolute", args: "list --since 2026-09-01T12:01:00Z --until 2026-09-01T12:02:00Z -o yaml", out: []string{"n: 2"}},
+		"Kind":       {why: "filters choose", args: "list --kind ReleaseGood -o json", out: []string{`"number": 3`, `"kind": "ReleaseGood"`}},
+		"Since":      {why: "times may be absolute", args: "list --since 2026-09-01T12:01:00Z --until 2026-09-01T12:02:00Z -o yaml", out: []string{"number: 2"}},
 		"Nothing":    {why: "nothing is not an error", args: "list --unit other", errs: "Nothing of the kind"},
 		"BadTime":    {why: "times that are none are refused", args: "list --since yesterday", code: exitFailed, errs: "--since"},
 		"Wide":       {why: "wide tables show more", args: "list -o wide", out: []string{"REASON", "RELEASE"}},
-		"Show":       {why: "one record has everything", args: "show 2", out: []string{"n: 2", "kind: ReleaseBegun", "root:"}},
+		"Show":       {why: "one record has everything", args: "show 2", out: []string{"number: 2", "kind: ReleaseBegun", "root:"}},
 		"ShowNone":   {why: "a number that is not there is an error with a hint", args: "show 9", code: exitFailed, errs: "hint: `holdfast audit list`"},
 		"ShowWord":   {why: "a number is a number", args: "show x", code: exitFailed, errs: "no number"},
 		"Verify":     {why: "a whole log is whole", args: "verify", out: []string{"3 records are as they were written", "vouch for the first 3"}},

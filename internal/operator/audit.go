@@ -54,7 +54,7 @@ func (o *Operator) openAudit() error {
 		Mode: settings.Mode, Age: settings.Age, Count: settings.Count,
 		Key: cluster, Anchors: anchors, Log: o.config.Log.WithName("audit"),
 	})}
-	o.recorder = o.audit.log
+	o.recorder = record.Several(o.metrics.Audited(o.audit.log), o.metrics)
 	return nil
 }
 

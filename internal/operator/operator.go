@@ -135,7 +135,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 		Metrics: o.metrics,
 		Line: pipeline.New(render.New(render.Options{Count: o.metrics.Build}), applier, pipeline.Options{
 			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
-			Recorder: o.metrics,
+			Recorder: o.recorder,
 			Kind:     kustomizev1.KustomizationKind,
 		}),
 		Trees:    trees{archive.New(o.store, archive.Options{})},
