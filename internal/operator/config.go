@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/internal/controller/kustomization"
@@ -54,6 +55,9 @@ type Config struct {
 	// Jitter is the share of each interval that is spread at random, 0 to 1.
 	Jitter         float64
 	Kustomizations kustomization.Options
+	// AgeSecret names the Secret in Namespace with age keys for units that ask for decryption and name
+	// no Secret of their own (Flux's --sops-age-secret); empty means none.
+	AgeSecret string
 	// TakeOver names further field managers whose fields become ours (Flux's --override-manager).
 	TakeOver []string
 	// StageKinds are "group/Kind" pairs that are applied in a stage of their own before the rest
@@ -88,6 +92,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Namespace == "" {
 		c.Namespace = "flux-system"
+	}
+	if c.AgeSecret != "" {
+		c.Kustomizations.AgeSecret = types.NamespacedName{Namespace: c.Namespace, Name: c.AgeSecret}
 	}
 	if c.Log.GetSink() == nil {
 		c.Log = logr.Discard()

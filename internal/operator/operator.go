@@ -31,6 +31,7 @@ import (
 	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/apply"
+	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render"
 	"holdfast.dev/holdfast/internal/stage/source/archive"
@@ -61,6 +62,7 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
+	decrypt.Quiet()
 	o := &Operator{config: config, inbox: kustomization.NewInbox(), metrics: metric.New(metric.Options{})}
 	o.config.REST = rest.CopyConfig(config.REST)
 	o.config.REST.Wrap(kube.Meter(o.metrics.Request))

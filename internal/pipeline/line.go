@@ -64,7 +64,7 @@ func (l *Line) Advance(ctx context.Context, job Job) Outcome {
 	if err != nil {
 		return Outcome{Inventory: job.Inventory}.fail(err)
 	}
-	pass.unit.secrets = secretsOf(job.Render.Variables)
+	pass.unit.secrets.variables = job.Render.Variables
 	out := pass.advance(ctx)
 	return pass.unit.secrets.mask(pass.tell(out))
 }

@@ -10,12 +10,17 @@ import (
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
-// secrets are values that must not be seen, in the forms in which a server may repeat them when it
-// refuses an object, the longest first.
-type secrets []string
+// secrets are values that must not be seen: a server may repeat them when it refuses an object.
+type secrets struct {
+	variables render.Variables
+	revealed  []redact.Text // what was decrypted
+}
 
-func secretsOf(variables render.Variables) secrets {
-	var found secrets
+// forms are the forms in which a server may repeat values of variables, the longest first.
+func (s secrets) forms() []string { return formsOf(s.variables) }
+
+func formsOf(variables render.Variables) []string {
+	var found []string
 	for name, secret := range variables.Secret {
 		value := variables.Values[name]
 		if !secret || value == "" {
@@ -42,16 +47,19 @@ func (m masked) Unwrap() error { return m.cause }
 
 // mask takes the values out of what an outcome says.
 func (s secrets) mask(out Outcome) Outcome {
-	if out.Err != nil && len(s) > 0 {
-		out.Err = masked{s.in(out.Err.Error()), out.Err}
+	if out.Err == nil {
+		return out
+	}
+	if text := s.in(out.Err.Error()); text != out.Err.Error() {
+		out.Err = masked{text, out.Err}
 	}
 	return out
 }
 
 // in takes the values out of a text.
 func (s secrets) in(text string) string {
-	for _, secret := range s {
+	for _, secret := range s.forms() {
 		text = strings.ReplaceAll(text, secret, redact.Placeholder)
 	}
-	return text
+	return redact.Out(text, s.revealed)
 }

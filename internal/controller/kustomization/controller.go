@@ -24,7 +24,9 @@ type reconciler struct {
 	Options
 	sites *sites
 	notes *notes
-	now   func() time.Time
+	// keyrings are the keys of units.
+	keyrings *keyrings
+	now      func() time.Time
 }
 
 // visit is one look at one unit.
@@ -117,7 +119,7 @@ func (v *visit) mayStandAside(ctx context.Context, out pipeline.Outcome) bool {
 
 // prepare gathers what the line needs, in the order of Flux's own checks (flux-contract 2.3).
 func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
-	v.Follower.Keep(ownerOf(v.unit).String(), configRefs(v.unit))
+	v.Follower.Keep(ownerOf(v.unit).String(), v.configRefs(v.unit))
 	job, err := v.job()
 	if err != nil {
 		return job, err
@@ -135,6 +137,9 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 		return job, fault.Because(meta.ArtifactFailedReason, err)
 	}
 	if job.Render.Variables, err = v.variables(ctx, v.unit); err != nil {
+		return job, err
+	}
+	if job.Render.Opener, err = v.opener(ctx, v.unit); err != nil {
 		return job, err
 	}
 	if job.Site, err = v.site(ctx, v.unit); err != nil {

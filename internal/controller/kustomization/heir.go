@@ -30,6 +30,9 @@ func (v *visit) heirs(files tree.Tree) func(context.Context, []object.Ref) map[o
 			if input.Variables, err = v.variables(ctx, other); err != nil {
 				continue // it is not going to apply anything
 			}
+			if input.Opener, err = v.opener(ctx, other); err != nil {
+				continue
+			}
 			wanted, err := v.Line.Wants(ctx, input)
 			if err != nil {
 				continue

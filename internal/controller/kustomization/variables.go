@@ -78,8 +78,11 @@ func configRef(namespace, kind, name string) object.Ref {
 }
 
 // configRefs returns the ConfigMaps and Secrets that a unit reads.
-func configRefs(u *kustomizev1.Kustomization) []object.Ref {
+func (o Options) configRefs(u *kustomizev1.Kustomization) []object.Ref {
 	var refs []object.Ref
+	if keys, _, found := o.keysRef(u); found {
+		refs = append(refs, keys)
+	}
 	if u.Spec.PostBuild != nil {
 		for _, reference := range u.Spec.PostBuild.SubstituteFrom {
 			refs = append(refs, configRef(u.Namespace, reference.Kind, reference.Name))

@@ -30,6 +30,7 @@ import (
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/metric"
+	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
 )
 
@@ -72,6 +73,10 @@ type Options struct {
 	LenientSubstitutions            bool // StrictPostBuildSubstitutions=false
 	Releases                        Releases
 	AdditiveCELDependencyCheck      bool
+	// AgeSecret names the Secret with age keys for units that ask for decryption and name none.
+	AgeSecret types.NamespacedName
+	// Decryption is what the operator decides about it for all units.
+	Decryption decrypt.Options
 }
 
 // inputsIndex finds units by what they read: "Kind/namespace/name" of sources, dependencies,
@@ -83,12 +88,12 @@ func inputKey(kind string, name types.NamespacedName) string {
 }
 
 // inputs lists what a unit reads, for the index.
-func inputs(u *kustomizev1.Kustomization) []string {
+func (o Options) inputs(u *kustomizev1.Kustomization) []string {
 	keys := []string{inputKey(u.Spec.SourceRef.Kind, sourceName(u))}
 	for _, wish := range u.Spec.DependsOn {
 		keys = append(keys, inputKey(kustomizev1.KustomizationKind, dependency(u, wish)))
 	}
-	for _, ref := range configRefs(u) {
+	for _, ref := range o.configRefs(u) {
 		keys = append(keys, inputKey(ref.Kind, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}))
 	}
 	return keys
@@ -104,7 +109,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 	}
 	r := &reconciler{
 		Deps: deps, Options: options, now: time.Now,
-		notes: &notes{all: map[types.NamespacedName]*note{}},
+		keyrings: &keyrings{},
+		notes:    &notes{all: map[types.NamespacedName]*note{}},
 		sites: &sites{
 			local: deps.Local, observe: deps.Observe,
 			remote:     map[[sha256.Size]byte]pipeline.Site{},
@@ -113,7 +119,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 		},
 	}
 	err := mgr.GetFieldIndexer().IndexField(ctx, &kustomizev1.Kustomization{}, inputsIndex, func(o client.Object) []string {
-		return inputs(o.(*kustomizev1.Kustomization)) //nolint:forcetypeassert // the index is for this kind
+		return options.inputs(o.(*kustomizev1.Kustomization)) //nolint:forcetypeassert // the index is for this kind
 	})
 	if err != nil {
 		return fmt.Errorf("indexing Kustomizations: %w", err)

@@ -2,7 +2,14 @@
 // placeholder, and give up their content only to a caller that asks for it by name.
 package redact
 
-import "fmt"
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Placeholder is what a secret value prints as, in every format and encoding.
 const Placeholder = "(secret)"
@@ -43,3 +50,63 @@ func (Bytes) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(Placeho
 
 // MarshalText implements encoding.TextMarshaler.
 func (Bytes) MarshalText() ([]byte, error) { return []byte(Placeholder), nil }
+
+// shortest is the length from which a value is taken out wherever it stands. A shorter one is taken out
+// where it stands alone: otherwise a single letter would take all text apart.
+const shortest = 4
+
+// Out takes values out of a text, in the forms in which they may have got there: as they are, quoted, and
+// in base64.
+func Out(text string, values []Text) string {
+	forms := make([]string, 0, 3*len(values))
+	for _, value := range values {
+		if value == "" {
+			continue
+		}
+		quoted := strconv.Quote(string(value))
+		forms = append(forms, string(value), quoted[1:len(quoted)-1], base64.StdEncoding.EncodeToString([]byte(value)))
+		if lines := strings.Split(string(value), "\n"); len(lines) > 1 {
+			forms = append(forms, lines...)
+		}
+	}
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	for _, form := range slices.Compact(forms) {
+		switch {
+		case len(form) >= shortest:
+			text = strings.ReplaceAll(text, form, Placeholder)
+		case form != "":
+			text = outAlone(text, form)
+		}
+	}
+	return text
+}
+
+// outAlone takes a form out where no letter or digit is next to it.
+func outAlone(text, form string) string {
+	var kept strings.Builder
+	for rest, before := text, byte(' '); ; {
+		at := strings.Index(rest, form)
+		if at < 0 {
+			kept.WriteString(rest)
+			return kept.String()
+		}
+		if at > 0 {
+			before = rest[at-1]
+		}
+		after := byte(' ')
+		if end := at + len(form); end < len(rest) {
+			after = rest[end]
+		}
+		kept.WriteString(rest[:at])
+		if inWord(before) || inWord(after) {
+			kept.WriteString(form)
+		} else {
+			kept.WriteString(Placeholder)
+		}
+		before, rest = form[len(form)-1], rest[at+len(form):]
+	}
+}
+
+func inWord(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b >= 0x80
+}

@@ -12,7 +12,10 @@ import (
 // keyDecrypt set to disabled says that an object is meant to be applied as it is encrypted.
 const keyDecrypt = "kustomize.toolkit.fluxcd.io/decrypt"
 
-var errEncrypted = errors.New("object is encrypted with SOPS: it must be decrypted before it can be delivered")
+var (
+	errEncrypted = errors.New("object is encrypted with SOPS: it must be decrypted before it can be delivered; the unit's spec.decryption says with which keys")
+	errTorn      = errors.New("object has values that SOPS encrypted, but not what opens them: its file was cut short or put together by hand, restore it from the history")
+)
 
 // sopsMarkers are in every file that SOPS encrypted, one for each format.
 var sopsMarkers = [][]byte{
@@ -26,7 +29,7 @@ func refuseEncrypted(u *unstructured.Unstructured) error {
 	if secret && found {
 		return errEncrypted
 	}
-	if strings.EqualFold(u.GetAnnotations()[keyDecrypt], "disabled") || strings.EqualFold(u.GetLabels()[keyDecrypt], "disabled") {
+	if decryptOff(u.GetAnnotations()) || decryptOff(u.GetLabels()) {
 		return nil
 	}
 	if mac, _ := metadata["mac"].(string); mac != "" {
@@ -34,6 +37,9 @@ func refuseEncrypted(u *unstructured.Unstructured) error {
 	}
 	if !secret {
 		return nil
+	}
+	if stillSealed(u) {
+		return errTorn
 	}
 	data, _ := u.Object["data"].(map[string]any)
 	for _, value := range data {

@@ -52,34 +52,50 @@ func newFinisher(input Input) (*finisher, error) {
 func (f *finisher) polish() string {
 	return digestOf(Input{
 		Labels: f.input.Labels, Annotations: f.input.Annotations, Variables: f.input.Variables,
-		KeepEncrypted: f.input.KeepEncrypted,
+		KeepEncrypted: f.input.KeepEncrypted, Opener: f.input.Opener,
 	}) + f.input.Owner.String()
 }
 
 // all finishes resources. What was finished before with the same settings is taken over as it is.
-func (f *finisher) all(ctx context.Context, built []*kustomize.Built, known, next *outcome) ([]object.Object, error) {
+func (f *finisher) all(ctx context.Context, built []*kustomize.Built, known, next *outcome) ([]object.Object, []redact.Text, error) {
 	next.polish = f.polish()
-	next.finished = make(map[*kustomize.Built][]object.Object, len(built))
-	var before map[*kustomize.Built][]object.Object
+	next.finished = make(map[*kustomize.Built]finished, len(built))
+	unseal := newUnsealer(f.input, next.trace)
+	var before map[*kustomize.Built]finished
+	var revealed []redact.Text
 	if known != nil && known.polish == next.polish {
 		before = known.finished
 	}
 	objects := make([]object.Object, 0, len(built))
 	for _, one := range built {
-		finished, done := before[one]
+		ready, done := before[one]
 		if !done {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			var err error
-			if finished, err = f.one(one); err != nil {
-				return nil, fmt.Errorf("%s: %w", described(one), err)
+			if ready, err = f.finish(ctx, one, unseal); err != nil {
+				next.revealed = append(next.revealed, ready.revealed...)
+				return nil, nil, err
 			}
 		}
-		next.finished[one] = finished
-		objects = append(objects, finished...)
+		next.finished[one] = ready
+		objects, revealed = append(objects, ready.objects...), append(revealed, ready.revealed...)
 	}
-	return objects, nil
+	return objects, revealed, nil
+}
+
+// finish decrypts a resource and finishes it.
+func (f *finisher) finish(ctx context.Context, built *kustomize.Built, unseal *unsealer) (finished, error) {
+	text, revealed, err := unseal.object(ctx, built)
+	if err != nil {
+		return finished{revealed: revealed}, err // it names object and file by itself
+	}
+	objects, err := f.one(built, text)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", described(built), err)
+	}
+	return finished{objects, revealed}, err
 }
 
 func described(built *kustomize.Built) string {
@@ -91,8 +107,8 @@ func described(built *kustomize.Built) string {
 }
 
 // one finishes a resource. A list yields its items, and what is no Kubernetes object yields nothing.
-func (f *finisher) one(built *kustomize.Built) ([]object.Object, error) {
-	decoded, err := f.decode(built)
+func (f *finisher) one(built *kustomize.Built, text []byte) ([]object.Object, error) {
+	decoded, err := f.decode(built, text)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +146,8 @@ func isObject(u *unstructured.Unstructured) bool {
 // valueSubstituteOff keeps variables as they are. Unlike other values it is compared exactly.
 const valueSubstituteOff = "disabled"
 
-func (f *finisher) decode(built *kustomize.Built) (*unstructured.Unstructured, error) {
-	text, substituted := built.YAML, false
+func (f *finisher) decode(built *kustomize.Built, text []byte) (*unstructured.Unstructured, error) {
+	substituted := false
 	off := built.Labels[object.KeySubstitute] == valueSubstituteOff || built.Annotations[object.KeySubstitute] == valueSubstituteOff
 	if f.substitute && !off && substitute.Concerns(text) {
 		replaced, err := f.variables.In(string(text))
@@ -207,13 +223,14 @@ func setLabels(u *unstructured.Unstructured, set map[string]string) {
 	u.SetLabels(labels)
 }
 
-// mask takes the values of secret variables out of an error's text. The chain stays as it is where
-// there is nothing to hide.
-func (f *finisher) mask(err error) error {
+// mask takes the values of secret variables, and those that were decrypted, out of an error's text. The
+// chain stays as it is where there is nothing to hide.
+func (f *finisher) mask(err error, revealed []redact.Text) error {
 	text := err.Error()
 	for _, secret := range f.secrets {
 		text = strings.ReplaceAll(text, secret, redact.Placeholder)
 	}
+	text = redact.Out(text, revealed)
 	if text == err.Error() {
 		return err
 	}

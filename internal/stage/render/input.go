@@ -2,8 +2,13 @@ package render
 
 import (
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 )
+
+// Opener opens what SOPS encrypted, with the keys of one unit. Its contract is with confine.Opener.
+type Opener = confine.Opener
 
 // Input is everything that a build reads; equal inputs give equal outputs.
 type Input struct {
@@ -25,6 +30,9 @@ type Input struct {
 	BuildMetadata           []string
 
 	Variables Variables
+
+	// Opener decrypts what SOPS encrypted; nil decrypts nothing.
+	Opener Opener `json:"-"`
 
 	// KeepEncrypted lets objects pass that still carry SOPS data. It is for showing what a
 	// repository delivers where the keys are not at hand; what it yields must not be applied.
@@ -70,4 +78,7 @@ type Output struct {
 	Fingerprint string
 	// Cached says that no file was built: everything that the last build read is unchanged.
 	Cached bool
+	// Revealed are the values that were decrypted for Objects: whoever tells of those takes them out of
+	// what is told. The slice is shared, as Objects is.
+	Revealed []redact.Text
 }

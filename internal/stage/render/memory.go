@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/render/confine"
 	"holdfast.dev/holdfast/internal/stage/render/kustomize"
 )
@@ -12,6 +13,7 @@ import (
 // outcome is what a unit rendered last. It is immutable once it is remembered.
 type outcome struct {
 	wishes string // digest of the input without the tree
+	keys   string // what was decrypted with; "" is nothing
 	trace  *confine.Trace
 	// fresh is returned by the render that made it, output by all that find it.
 	fresh, output Output
@@ -20,12 +22,21 @@ type outcome struct {
 	// The rest is what the next render of the unit goes on from, when something did change.
 	built    *kustomize.Progress
 	polish   string // what finishing depends on beyond the built resource
-	finished map[*kustomize.Built][]object.Object
+	finished map[*kustomize.Built]finished
+	// revealed are the values that builds decrypted, with those of the builds that built goes on from.
+	revealed []redact.Text
 }
 
-// progress returns what a build can go on from; known may be nil.
-func (o *outcome) progress() *kustomize.Progress {
-	if o == nil {
+// finished is what became of a built resource.
+type finished struct {
+	objects  []object.Object
+	revealed []redact.Text
+}
+
+// progress returns what a build can go on from; known may be nil. What other keys opened is no part of it:
+// a key that is taken away takes what it opened along.
+func (o *outcome) progress(keys string) *kustomize.Progress {
+	if o == nil || o.keys != keys {
 		return nil
 	}
 	return o.built
@@ -33,7 +44,7 @@ func (o *outcome) progress() *kustomize.Progress {
 
 // inherit keeps the progress of an earlier render where a failed one made none.
 func (o *outcome) inherit(known *outcome) {
-	if known == nil {
+	if known == nil || known.keys != o.keys {
 		return
 	}
 	if o.built == nil {
@@ -51,6 +62,9 @@ func (o *outcome) bytes() int64 {
 	total := int64(perObject)
 	for _, wanted := range o.output.Objects {
 		total += perObject + int64(len(wanted.JSON))
+	}
+	for _, value := range o.revealed {
+		total += int64(len(value))
 	}
 	return total + o.built.Bytes()
 }

@@ -16,6 +16,8 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/redact"
+	"holdfast.dev/holdfast/internal/stage/render/confine"
 	"holdfast.dev/holdfast/internal/stage/render/kustomize"
 	"holdfast.dev/holdfast/internal/stage/render/manifest"
 )
@@ -72,7 +74,7 @@ func (r *Renderer) Render(ctx context.Context, input Input) (Output, error) {
 		return known.output, known.err
 	}
 	r.count(false)
-	next := &outcome{wishes: wishes}
+	next := &outcome{wishes: wishes, keys: keysOf(input)}
 	finisher, err := newFinisher(input)
 	if err == nil {
 		err = r.build(ctx, input, known, next, finisher)
@@ -81,10 +83,10 @@ func (r *Renderer) Render(ctx context.Context, input Input) (Output, error) {
 		return Output{}, fmt.Errorf("building %s: %w", place(input.Path), ctxErr)
 	}
 	if err != nil {
-		next.err = classify(input, finisher.mask(err))
+		next.err = classify(input, finisher.mask(err, next.revealed))
 		next.inherit(known)
 	}
-	if next.trace != nil {
+	if next.trace != nil && !confine.Passing(err) {
 		r.memory.remember(input.Owner, next)
 	}
 	return next.fresh, next.err
@@ -94,12 +96,16 @@ func (r *Renderer) Render(ctx context.Context, input Input) (Output, error) {
 func (r *Renderer) Forget(owner object.Owner) { r.memory.forget(owner) }
 
 func (r *Renderer) build(ctx context.Context, input Input, known, next *outcome, finish *finisher) error {
-	result, err := r.builder.Build(ctx, input.Tree, specOf(input), known.progress())
-	next.trace, next.built = result.Trace, result.Progress
+	before := known.progress(next.keys)
+	result, err := r.builder.Build(ctx, input.Tree, specOf(input), before)
+	next.trace, next.built, next.revealed = result.Trace, result.Progress, result.Revealed
+	if before != nil {
+		next.revealed = distinct(append(result.Revealed, known.revealed...))
+	}
 	if err != nil {
 		return err
 	}
-	objects, err := finish.all(ctx, result.Objects, known, next)
+	objects, revealed, err := finish.all(ctx, result.Objects, known, next)
 	if err != nil {
 		return err
 	}
@@ -107,7 +113,7 @@ func (r *Renderer) build(ctx context.Context, input Input, known, next *outcome,
 	if err := refuseDuplicates(objects); err != nil {
 		return err
 	}
-	next.fresh = Output{Objects: objects, Fingerprint: fingerprint(objects)}
+	next.fresh = Output{Objects: objects, Fingerprint: fingerprint(objects), Revealed: append(revealed, next.revealed...)}
 	next.output = next.fresh
 	next.output.Cached = true
 	return nil
@@ -175,8 +181,21 @@ func digestOf(input Input) string {
 	if err != nil {
 		panic(fmt.Sprintf("render: input cannot be encoded: %v", err)) // strings, booleans and maps of them
 	}
-	sum := sha256.Sum256(raw)
+	sum := sha256.Sum256(append(raw, keysOf(input)...))
 	return string(sum[:])
+}
+
+// keysOf identifies what an input is decrypted with.
+func keysOf(input Input) string {
+	if input.Opener == nil {
+		return ""
+	}
+	return input.Opener.Keys()
+}
+
+func distinct(values []redact.Text) []redact.Text {
+	slices.Sort(values)
+	return slices.Compact(values)
 }
 
 func specOf(input Input) kustomize.Spec {
@@ -184,7 +203,7 @@ func specOf(input Input) kustomize.Spec {
 		Path: input.Path, Namespace: input.TargetNamespace,
 		NamePrefix: input.NamePrefix, NameSuffix: input.NameSuffix,
 		Components: input.Components, IgnoreMissingComponents: input.IgnoreMissingComponents,
-		BuildMetadata: slices.Clone(input.BuildMetadata),
+		BuildMetadata: slices.Clone(input.BuildMetadata), Opener: input.Opener,
 	}
 	for _, patch := range input.Patches {
 		spec.Patches = append(spec.Patches, types.Patch{Patch: patch.Patch, Target: selectorOf(patch.Target)})

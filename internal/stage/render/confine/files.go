@@ -56,6 +56,8 @@ type Files struct {
 	index  *tree.Index
 	limits manifest.Limits
 	meter  *meter
+	// unsealer decrypts files; nil where nothing is decrypted.
+	unsealer *unsealer
 }
 
 // Open shows a tree for one build.
@@ -66,10 +68,10 @@ func Open(ctx context.Context, t tree.Tree, limits manifest.Limits) *Files {
 	}
 }
 
-// Part shows the same tree for a part of the same build: it shares the limits, but neither the
-// overlay nor the trace.
+// Part shows the same tree for a part of the same build: it shares the limits and what was decrypted, but
+// neither the overlay nor the trace.
 func (f *Files) Part(ctx context.Context) *Files {
-	return &Files{Ctx: ctx, Overlay: map[string][]byte{}, tree: f.tree, index: f.index, limits: f.limits, meter: f.meter}
+	return &Files{Ctx: ctx, Overlay: map[string][]byte{}, tree: f.tree, index: f.index, limits: f.limits, meter: f.meter, unsealer: f.unsealer}
 }
 
 // Broken tells whether the tree could not give a file that it has.
@@ -103,13 +105,17 @@ func (f *Files) Kind(name string) string {
 	return kind
 }
 
-// Hash returns the hash of a file's content, which may be in the overlay, without reading it.
+// Hash returns the hash of a file's content, which may be in the overlay, without reading it. What may be
+// decrypted content is known by the keys, too.
 func (f *Files) Hash(name string) string {
 	if data, found := f.Overlay[name]; found {
 		return manifest.HashBytes(data)
 	}
 	hash := contentHash(f.index, name)
 	f.Trace.note(askContent, name, hash)
+	if _, found := f.unsealer.roleOf(name); found && hash != Absent {
+		hash += "@" + f.unsealer.opener.Keys()
+	}
 	return hash
 }
 
@@ -137,7 +143,17 @@ func (f *Files) Content(name string) ([]byte, error) {
 	if f.meter.bytes.Add(int64(len(data))+perRead) > f.limits.TotalBytes {
 		return nil, fmt.Errorf("reading %s: %w", name, manifest.TooMany("build reads too much", f.limits.TotalBytes))
 	}
-	return data, nil
+	if f.unsealer == nil {
+		return data, nil
+	}
+	plain, err := f.unsealer.file(f.Ctx, name, data)
+	if Passing(err) {
+		f.meter.broken.Store(true)
+	}
+	if err != nil && f.Refused == nil {
+		f.Refused = err // kustomize drops the kinds of errors, and tries files as directories
+	}
+	return plain, err
 }
 
 // ReadFile implements filesys.FileSystem.

@@ -40,6 +40,7 @@ func (f *Files) permitted(dir string, k *types.Kustomization) error {
 	if err := f.confined(dir, k); err != nil {
 		return err
 	}
+	f.Assign(dir, k)
 	for _, name := range slices.Concat(k.Resources, k.Bases) {
 		if full := path.Join(dir, name); f.Kind(full) == KindFile {
 			f.Listed = append(f.Listed, full)

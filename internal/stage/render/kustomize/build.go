@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/openapi"
 	"sigs.k8s.io/yaml"
 
+	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/stage/render/confine"
 	"holdfast.dev/holdfast/internal/stage/render/manifest"
@@ -25,6 +26,8 @@ import (
 type Built struct {
 	YAML   []byte
 	Source string // file that it came from, where that is known
+	// Sure says that Source is known, and not the likeliest of several files.
+	Sure bool
 	// Labels and Annotations are those of the resource. The caller must not modify them.
 	Labels, Annotations map[string]string
 	// Kind and Name are the resource's, for messages.
@@ -51,11 +54,14 @@ type Result struct {
 	Objects  []*Built
 	Trace    *confine.Trace
 	Progress *Progress
+	// Revealed are the values that this build decrypted, also where it failed.
+	Revealed []redact.Text
 }
 
 // Full builds a whole directory with one run of kustomize. The trace is returned with an error, too.
 func (b *Builder) Full(ctx context.Context, t tree.Tree, spec Spec) (Result, error) {
 	f := confine.Open(ctx, t, b.limits)
+	f.Unseal(spec.Opener)
 	objects, err := b.full(f, spec)
 	return Result{Objects: objects, Trace: f.Trace}, err
 }

@@ -155,6 +155,7 @@ func (p *planner) visit(dir, file string, kust types.Kustomization, parent *node
 	if len(p.plan.nodes) > maxNodes || n.depth() > maxNesting {
 		return nil, whole("too many kustomizations")
 	}
+	p.files.Assign(dir, &n.kust)
 	if reason := outsideSubset(&n.kust); reason != "" {
 		return nil, whole("%s has %s", file, reason)
 	}

@@ -42,10 +42,12 @@ func (p *Progress) Bytes() int64 {
 // nothing of the next attempt.
 func (b *Builder) Build(ctx context.Context, t tree.Tree, spec Spec, known *Progress) (Result, error) {
 	f := confine.Open(ctx, t, b.limits)
+	f.Unseal(spec.Opener)
 	if known == nil {
 		known = &Progress{}
 	}
 	result, err := b.build(f, spec, known)
+	result.Revealed = f.Revealed()
 	if !f.Broken() {
 		result.Trace = f.Trace
 	}

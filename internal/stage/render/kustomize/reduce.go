@@ -287,7 +287,7 @@ func (s *selection) assign(resources []*resource.Resource, batch []*source) (map
 		if err != nil {
 			return nil, err
 		}
-		one.Source = cmp.Or(from.file, from.node.file)
+		one.Source, one.Sure = cmp.Or(from.file, from.node.file), true
 		built[from] = append(built[from], one)
 	}
 	return built, nil

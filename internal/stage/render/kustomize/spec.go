@@ -22,6 +22,8 @@ type Spec struct {
 	Components              []string
 	IgnoreMissingComponents bool
 	BuildMetadata           []string
+	// Opener decrypts the files that generators and patches name; nil decrypts nothing.
+	Opener confine.Opener
 }
 
 // emptyNamespace keeps kustomize from refusing a kustomization without resources.
