@@ -83,10 +83,10 @@ func sealedTree(t testing.TB, key sopstest.Key) map[string]string {
 		"app/off.yaml": strings.Replace(sopstest.Encrypt(t, sopstest.File{
 			Format: sealed.YAML, For: []sopstest.Key{key}, Regex: sopstest.Manifest, Plain: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n    name: off\ndata:\n    note: canary-off\n",
 		}), "metadata:", "metadata:\n    annotations: {kustomize.toolkit.fluxcd.io/decrypt: Disabled}", 1),
-		"app/patch.yaml":  sopstest.Encrypt(t, sopstest.File{Format: sealed.YAML, For: []sopstest.Key{key}, Regex: sopstest.Manifest, Plain: "apiVersion: v1\nkind: Secret\nmetadata:\n    name: plain\nstringData:\n    added: canary-patch\n"}),
-		"app/config.enc":  encrypted(t, sealed.YAML, "password: canary-config\n", key),
-		"app/blob.bin":    encrypted(t, sealed.Binary, "canary-blob", key),
-		"app/values.ini":  encrypted(t, sealed.INI, "[a]\nb = canary-ini\n", key),
+		"app/patch.yaml": sopstest.Encrypt(t, sopstest.File{Format: sealed.YAML, For: []sopstest.Key{key}, Regex: sopstest.Manifest, Plain: "apiVersion: v1\nkind: Secret\nmetadata:\n    name: plain\nstringData:\n    added: canary-patch\n"}),
+		"app/config.enc": encrypted(t, sealed.YAML, "password: canary-config\n", key),
+		"app/blob.bin":   encrypted(t, sealed.Binary, "canary-blob", key),
+		"app/values.ini": encrypted(t, sealed.INI, "[a]\nb = canary-ini\n", key),
 
 		"app/base/kustomization.yaml":      "secretGenerator: [{name: envs, envs: [prod.env, other.txt], options: {disableNameSuffixHash: true}}]\n",
 		"app/base/prod.env":                encrypted(t, sealed.Dotenv, "token=canary-env\n", key),
