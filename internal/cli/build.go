@@ -24,6 +24,8 @@ type buildFlags struct {
 	manifests    []string
 	sources      []string
 	allowMissing bool
+	ageKeyFile   string
+	showSecrets  bool
 	output       output
 }
 
@@ -35,6 +37,7 @@ func newBuildCommand(std Streams) *cobra.Command {
 		Long: "Build renders what a repository on this machine would deliver, as the controller does: it begins with\n" +
 			"the root of an environment, follows the Kustomizations of Flux that it finds into their paths, and\n" +
 			"substitutes variables from the ConfigMaps that the tree holds. DIR is the top of the repository.\n\n" +
+			"Where an age key is at hand, it decrypts what SOPS encrypted, and prints (secret) for the values.\n\n" +
 			"It exits with 1 when a unit cannot be built, and with 3 when one could not be judged because\n" +
 			"something that it needs is not in the tree. What could be built is printed in either case.",
 		Example: "  holdfast build --env prod\n" +
@@ -58,6 +61,8 @@ func newBuildCommand(std Streams) *cobra.Command {
 	set.StringArrayVarP(&flags.manifests, "filename", "f", nil, "begin with the Kustomizations in this file (- reads standard input)")
 	set.StringArrayVar(&flags.sources, "source", nil, "folder of another source, as [KIND/][NAMESPACE/]NAME=DIR")
 	set.BoolVar(&flags.allowMissing, "allow-missing", false, "put placeholders where variables have no value")
+	set.StringVar(&flags.ageKeyFile, "age-key-file", "", "file with age identities to decrypt with (default: where sops looks for them)")
+	set.BoolVar(&flags.showSecrets, "show-secrets", false, "print decrypted values instead of placeholders")
 	command.MarkFlagsMutuallyExclusive("path", "env", "filename")
 	complete(command, "env", completeEnvironments)
 	return command
@@ -93,6 +98,9 @@ func runBuild(ctx context.Context, std Streams, flags buildFlags) error {
 		Sources: map[preview.Source]tree.Tree{},
 	}
 	if err := flags.start(std, folder, &options); err != nil {
+		return err
+	}
+	if err := flags.unseal(&options); err != nil {
 		return err
 	}
 	for _, text := range flags.sources {

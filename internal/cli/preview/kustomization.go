@@ -100,5 +100,8 @@ func (w *walk) inputOf(one *kustomizev1.Kustomization, files tree.Tree) render.I
 	input := kustomization.Input(one)
 	input.Tree = files
 	input.KeepEncrypted = true // what the tree holds is what is shown
+	if w.Opener != nil && one.Spec.Decryption != nil {
+		input.Opener = lenient{w.Opener}
+	}
 	return input
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
@@ -34,6 +35,11 @@ type Options struct {
 	// AllowMissing puts placeholders where variables have no value, instead of finding fault.
 	AllowMissing bool
 	Renderer     Renderer
+	// Opener decrypts for the units that ask for it; what it has no key for stays as it is. Nil decrypts
+	// nothing.
+	Opener render.Opener
+	// ShowSecrets leaves decrypted values in the objects of the result, instead of placeholders.
+	ShowSecrets bool
 }
 
 // Unit is a unit and what it delivers.
@@ -44,6 +50,8 @@ type Unit struct {
 	Objects []object.Object
 	// Placeholders are the variables that had no value and were filled in.
 	Placeholders []string
+
+	revealed []redact.Text // what was decrypted for the objects
 }
 
 // Class says what a finding means for a verdict on the tree.
@@ -99,6 +107,11 @@ func Build(ctx context.Context, options Options) (Result, error) {
 	if len(options.Manifests) == 0 {
 		walk.checkDependencies()
 	}
+	if !options.ShowSecrets {
+		if err := hide(walk.result.Units); err != nil {
+			return Result{}, err
+		}
+	}
 	slices.SortStableFunc(walk.result.Findings, func(a, b Finding) int {
 		return cmp.Compare(a.Unit.String(), b.Unit.String())
 	})
@@ -129,6 +142,7 @@ func (w *walk) startAtPath(ctx context.Context) error {
 	root := &kustomizev1.Kustomization{}
 	root.Name, root.Namespace = RootName, RootName
 	root.Spec.Path = w.Path
+	root.Spec.Decryption = &kustomizev1.Decryption{} // nobody says that there is none
 	output, err := w.Renderer.Render(ctx, w.inputOf(root, w.Tree))
 	if err != nil {
 		return err
@@ -142,7 +156,7 @@ func (w *walk) startAtPath(ctx context.Context) error {
 			return nil
 		}
 	}
-	w.finish(Unit{Owner: object.Owner{Namespace: RootName, Name: RootName}, Path: w.Path, Source: w.home, Objects: output.Objects}, true)
+	w.finish(Unit{Owner: object.Owner{Namespace: RootName, Name: RootName}, Path: w.Path, Source: w.home, Objects: output.Objects, revealed: output.Revealed}, true)
 	return nil
 }
 
@@ -240,7 +254,7 @@ func (w *walk) build(ctx context.Context, one *pending) error {
 		w.find(*finding)
 		return nil
 	}
-	unit.Objects, unit.Placeholders = output.Objects, placeholders
+	unit.Objects, unit.Placeholders, unit.revealed = output.Objects, placeholders, output.Revealed
 	w.finish(unit, one.spec.Spec.KubeConfig == nil)
 	return nil
 }

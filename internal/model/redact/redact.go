@@ -55,31 +55,44 @@ func (Bytes) MarshalText() ([]byte, error) { return []byte(Placeholder), nil }
 // where it stands alone: otherwise a single letter would take all text apart.
 const shortest = 4
 
-// Out takes values out of a text, in the forms in which they may have got there: as they are, quoted, and
-// in base64.
-func Out(text string, values []Text) string {
-	forms := make([]string, 0, 3*len(values))
+// Mask takes values out of texts. It is immutable. It holds the values, and prints as the placeholder.
+type Mask struct{ forms []Text }
+
+// NewMask makes a Mask of values, in the forms in which they may get into a text: as they are, quoted, in
+// base64, and line by line.
+func NewMask(values []Text) Mask {
+	forms := make([]Text, 0, 3*len(values))
 	for _, value := range values {
 		if value == "" {
 			continue
 		}
 		quoted := strconv.Quote(string(value))
-		forms = append(forms, string(value), quoted[1:len(quoted)-1], base64.StdEncoding.EncodeToString([]byte(value)))
+		forms = append(forms, value, Text(quoted[1:len(quoted)-1]), Text(base64.StdEncoding.EncodeToString([]byte(value))))
 		if lines := strings.Split(string(value), "\n"); len(lines) > 1 {
-			forms = append(forms, lines...)
+			for _, line := range lines {
+				forms = append(forms, Text(line))
+			}
 		}
 	}
-	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
-	for _, form := range slices.Compact(forms) {
+	slices.SortFunc(forms, func(a, b Text) int { return cmp.Or(len(b)-len(a), strings.Compare(string(a), string(b))) })
+	return Mask{slices.Compact(forms)}
+}
+
+// Out takes the values out of a text.
+func (m Mask) Out(text string) string {
+	for _, form := range m.forms {
 		switch {
 		case len(form) >= shortest:
-			text = strings.ReplaceAll(text, form, Placeholder)
+			text = strings.ReplaceAll(text, string(form), Placeholder)
 		case form != "":
-			text = outAlone(text, form)
+			text = outAlone(text, string(form))
 		}
 	}
 	return text
 }
+
+// Out takes values out of one text.
+func Out(text string, values []Text) string { return NewMask(values).Out(text) }
 
 // outAlone takes a form out where no letter or digit is next to it.
 func outAlone(text, form string) string {
