@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/ext"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	// every top-level field of the object that it is evaluated on is a variable, and what is wrong
 	// shows in the evaluation only, because the fields of custom resources are anybody's guess.
 	Objects []string
+	// AnyResult lets the expression be something else than a yes-or-no question.
+	AnyResult bool
 }
 
 // Expression is a compiled expression. It is safe for concurrent use.
@@ -56,7 +59,7 @@ func Compile(text string, options Options) (*Expression, error) {
 	if issues.Err() != nil {
 		return nil, fmt.Errorf("CEL expression '%s': %s", text, issues)
 	}
-	if len(options.Objects) > 0 && !ast.OutputType().IsExactType(cel.BoolType) {
+	if len(options.Objects) > 0 && !options.AnyResult && !ast.OutputType().IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("CEL expression '%s': its result is of type %s, not bool", text, ast.OutputType())
 	}
 	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(checkEvery), cel.CostLimit(maxCost))
@@ -90,13 +93,26 @@ func (e *Expression) String() string { return e.text }
 // Bool evaluates the expression. An error means that it could not be decided: a field that it looks
 // at is not there, the result is not a boolean, or the evaluation costs too much.
 func (e *Expression) Bool(ctx context.Context, data map[string]any) (bool, error) {
-	value, _, err := e.program.ContextEval(ctx, data)
+	value, err := e.eval(ctx, data)
 	if err != nil {
-		return false, fmt.Errorf("evaluating CEL expression '%s': %w", e.text, err)
+		return false, err
 	}
 	result, ok := value.(types.Bool)
 	if !ok {
 		return false, fmt.Errorf("evaluating CEL expression '%s': its result is of type %s, not bool", e.text, value.Type().TypeName())
 	}
 	return bool(result), nil
+}
+
+// Value evaluates the expression and returns whatever it comes to, for use in the data of another one.
+func (e *Expression) Value(ctx context.Context, data map[string]any) (any, error) {
+	return e.eval(ctx, data)
+}
+
+func (e *Expression) eval(ctx context.Context, data map[string]any) (ref.Val, error) {
+	value, _, err := e.program.ContextEval(ctx, data)
+	if err != nil {
+		return nil, fmt.Errorf("evaluating CEL expression '%s': %w", e.text, err)
+	}
+	return value, nil
 }
