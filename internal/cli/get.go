@@ -24,13 +24,13 @@ type getFlags struct {
 func newGetCommand(std Streams, target *target) *cobra.Command {
 	flags := getFlags{target: target}
 	command := &cobra.Command{
-		Use:   "get (units|sources|all|KIND) [NAME...]",
-		Short: "List units and sources with their state",
+		Use:   "get (units|sources|receivers|all|KIND) [NAME...]",
+		Short: "List units, sources and receivers with their state",
 		Example: "  holdfast get all\n" +
 			"  holdfast get units -A --status-selector ready=false\n" +
 			"  holdfast get source platform -o yaml\n" +
 			"  holdfast get units --watch",
-		ValidArgsFunction: target.completeSubject("units", "sources", "all"),
+		ValidArgsFunction: target.completeSubject("units", "sources", "receivers", "all"),
 		RunE: func(command *cobra.Command, args []string) (err error) {
 			if flags.subject, err = parseSubject(args); err != nil {
 				return err

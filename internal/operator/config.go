@@ -19,10 +19,11 @@ import (
 const (
 	GitRepositories = "gitrepository"
 	Kustomizations  = "kustomization"
+	Receivers       = "receiver"
 )
 
 // Controllers lists all controllers, in the order of the line.
-func Controllers() []string { return []string{GitRepositories, Kustomizations} }
+func Controllers() []string { return []string{GitRepositories, Kustomizations, Receivers} }
 
 // Config is what the daemon is told. The zero value of a field means what its comment says.
 type Config struct {
@@ -44,6 +45,8 @@ type Config struct {
 	ArtifactAddress string
 	// ArtifactHost is the host and port that statuses name for artifacts; empty means where we listen.
 	ArtifactHost string
+	// ReceiverAddress is where webhooks are answered; "0" or empty is nowhere.
+	ReceiverAddress string
 
 	// LeaderElection makes sure that one replica works at a time, through a lease in Namespace.
 	LeaderElection bool
@@ -66,6 +69,11 @@ type Config struct {
 
 	// Audit says where and how is recorded what happens.
 	Audit Audit
+
+	// Environment is read for what OpenTelemetry's variables say of traces; nil says nothing.
+	Environment func(name string) (string, bool)
+	// Version is the program's, for traces.
+	Version string
 
 	Log logr.Logger
 }

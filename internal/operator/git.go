@@ -7,10 +7,15 @@ import (
 	"path/filepath"
 	"time"
 
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/attribute"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"holdfast.dev/holdfast/internal/controller/gitrepository"
+	"holdfast.dev/holdfast/internal/record/metric"
+	"holdfast.dev/holdfast/internal/record/trace"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 )
 
@@ -30,7 +35,7 @@ func (o *Operator) serveGit() error {
 		Events:    o.manager.GetEventRecorderFor("source-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
 		Record:    o.recorder,
 		Store:     o.store,
-		Fetcher:   fetcher,
+		Fetcher:   watchedFetcher{fetcher, o.metrics, o.tracing.Tracer()},
 		PublicURL: "http://" + host + "/",
 		Secrets:   o.manager.GetAPIReader(), // a cache would hold every Secret of the cluster
 		Jitter: func(interval time.Duration) time.Duration {
@@ -39,6 +44,25 @@ func (o *Operator) serveGit() error {
 	}, gitrepository.Options{})
 	o.git = controller
 	return err
+}
+
+// watchedFetcher measures and traces looks at remotes.
+type watchedFetcher struct {
+	*git.Fetcher
+	metrics *metric.Set
+	tracer  oteltrace.Tracer
+}
+
+// Fetch finds out what a remote holds.
+func (f watchedFetcher) Fetch(ctx context.Context, request git.Request) (git.Result, error) {
+	ctx, span := f.tracer.Start(ctx, "fetch source", oteltrace.WithAttributes(
+		attribute.String("holdfast.source.kind", sourcev1.GitRepositoryKind), trace.Address("url.full", request.URL)))
+	began := time.Now()
+	result, err := f.Fetcher.Fetch(ctx, request)
+	f.metrics.Fetch(sourcev1.GitRepositoryKind, time.Since(began), err)
+	span.SetAttributes(attribute.String("holdfast.revision", result.Revision), attribute.Bool("holdfast.unchanged", result.Unchanged))
+	trace.End(span, err)
+	return result, err
 }
 
 const (

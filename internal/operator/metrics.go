@@ -9,6 +9,7 @@ import (
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -101,6 +102,9 @@ func (o *Operator) shown() []string {
 	}
 	if o.config.serves(Kustomizations) {
 		kinds = append(kinds, kustomizev1.KustomizationKind)
+	}
+	if o.receivers {
+		kinds = append(kinds, notificationv1.ReceiverKind)
 	}
 	return kinds
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,6 +31,7 @@ import (
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
+	"holdfast.dev/holdfast/internal/record/trace"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -53,6 +55,10 @@ type Operator struct {
 	scraped  *metricServer // nil where metrics are not served
 	audit    audited
 	recorder record.Recorder // what controllers are given
+	tracing  *trace.Tracing
+	// receivers says that Receivers are served; hooked is nil where webhooks are not answered.
+	receivers bool
+	hooked    *hookServer
 }
 
 // New connects to the cluster and builds all parts. Nothing runs yet, but the definitions are
@@ -68,6 +74,9 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 	o.config.REST.Wrap(kube.Meter(o.metrics.Request))
 	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {
 		return nil, err
+	}
+	if o.tracing, err = trace.Start(ctx, trace.Options{Lookup: config.Environment, Version: config.Version}); err != nil {
+		return nil, fmt.Errorf("starting: %w", err)
 	}
 	if config.InstallCRDs {
 		if err := InstallDefinitions(ctx, o.cluster); err != nil {
@@ -107,6 +116,11 @@ func (o *Operator) assemble(ctx context.Context) error {
 	}
 	if o.config.serves(Kustomizations) {
 		if err := o.serveKustomizations(ctx); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
+	if o.config.serves(Receivers) {
+		if err := o.serveReceivers(ctx); err != nil {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
@@ -153,7 +167,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 // newManager makes the manager: caches, leader election, metrics and health.
 func newManager(c Config) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, notificationv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -224,6 +238,12 @@ func (o *Operator) Run(ctx context.Context) error {
 
 func (o *Operator) close() error {
 	err := o.audit.close()
+	if err := o.tracing.Shutdown(context.Background()); err != nil {
+		o.config.Log.Error(err, "stopping") // a collector that is away must not make a good end a bad one
+	}
+	if o.hooked != nil {
+		_ = o.hooked.listener.Close()
+	}
 	if o.scraped != nil {
 		_ = o.scraped.listener.Close()
 	}

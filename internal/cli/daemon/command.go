@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -63,6 +64,7 @@ func (f *flags) register(command *cobra.Command) {
 	set.StringVar(&f.config.ArtifactAddress, "storage-addr", envOr("STORAGE_ADDR", ":9090"), "address to serve artifacts on")
 	set.StringVar(&f.config.ArtifactHost, "storage-adv-addr", os.Getenv("STORAGE_ADV_ADDR"), "host and port that statuses name for artifacts (default: where they are served)")
 	set.StringVar(&f.config.MetricsAddress, "metrics-addr", ":8080", "address to serve metrics on; 0 is nowhere")
+	set.StringVar(&f.config.ReceiverAddress, "receiverAddr", ":9292", "address to answer webhooks on; 0 is nowhere")
 	set.StringVar(&f.config.HealthAddress, "health-addr", ":9440", "address to serve health checks on; 0 is nowhere")
 	set.StringVar(&f.config.ProfileAddress, "pprof-addr", "0", "address to serve profiles (net/http/pprof) on; 0 is nowhere")
 	set.BoolVar(&f.config.LeaderElection, "enable-leader-election", false, "make sure that one replica works at a time")
@@ -114,7 +116,10 @@ func (f *flags) run(ctx context.Context, out io.Writer, reach *rest.Config) erro
 	if err := f.complete(); err != nil {
 		return err
 	}
-	f.config.REST, f.config.Log = reach, logger
+	f.config.REST, f.config.Log, f.config.Environment = reach, logger, os.LookupEnv
+	if built, found := debug.ReadBuildInfo(); found {
+		f.config.Version = built.Main.Version
+	}
 	daemon, err := operator.New(ctx, f.config)
 	if err != nil {
 		return err

@@ -6,20 +6,23 @@ import (
 
 	helmv2 "github.com/fluxcd/helm-controller/api/v2"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Role is the part that a kind plays: it says where desired state comes from, or it delivers it.
+// Role is the part that a kind plays: it says where desired state comes from, it delivers it, or it
+// takes calls that ask for either.
 type Role string
 
 // The roles.
 const (
-	Source Role = "source"
-	Unit   Role = "unit"
+	Source   Role = "source"
+	Unit     Role = "unit"
+	Receiver Role = "receiver"
 )
 
-// Kind is one kind of source or unit.
+// Kind is one kind of source, unit or receiver.
 type Kind struct {
 	schema.GroupKind
 	Role Role
@@ -43,6 +46,7 @@ func Kinds() []Kind {
 		source(sourcev1.ExternalArtifactKind, "externalartifacts", "ea"),
 		{schema.GroupKind{Group: kustomizev1.GroupVersion.Group, Kind: kustomizev1.KustomizationKind}, Unit, "kustomizations", []string{"ks"}},
 		{schema.GroupKind{Group: helmv2.GroupVersion.Group, Kind: helmv2.HelmReleaseKind}, Unit, "helmreleases", []string{"hr"}},
+		{schema.GroupKind{Group: notificationv1.GroupVersion.Group, Kind: notificationv1.ReceiverKind}, Receiver, "receivers", nil},
 	}
 }
 
