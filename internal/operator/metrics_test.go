@@ -35,7 +35,7 @@ func TestScrape(t *testing.T) {
 		`gotk_reconcile_condition{kind="GitRepository",name="platform",` + place + `,status="True",type="Ready"} 1`,
 		`gotk_reconcile_duration_seconds_count{kind="Kustomization",name="apps",` + place + `}`,
 		`holdfast_api_requests_total{code="2xx",verb="apply"}`, `holdfast_api_requests_total{code="2xx",verb="watch"}`,
-		`holdfast_builds_total{result="built"}`, `holdfast_watched_objects 1`, `holdfast_reconcile_api_requests_count{kind="Kustomization"}`,
+		`holdfast_builds_total{result="built"}`, `holdfast_watched_units 1`, `holdfast_reconcile_api_requests_count{kind="Kustomization"}`,
 		`controller_runtime_reconcile_total{controller="kustomization"`, `workqueue_depth{`, `go_goroutines`,
 	}
 	deadline := time.Now().Add(patience)

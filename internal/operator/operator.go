@@ -152,6 +152,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 		Line: pipeline.New(render.New(render.Options{Count: o.metrics.Build}), applier, pipeline.Options{
 			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
 			Recorder: o.recorder,
+			Tracer:   o.tracing.Tracer(),
 			Kind:     kustomizev1.KustomizationKind,
 		}),
 		Trees:    trees{archive.New(o.store, archive.Options{})},

@@ -119,7 +119,6 @@ func (s *Set) release(e record.Entry) {
 			s.releases.back.WithLabelValues(kind).Observe(e.At.Sub(known.rollback).Seconds())
 		}
 		known.rollback = time.Time{}
-		s.stages(e)
 	case record.Held, record.HoldEnded:
 		s.mark(s.releases.held, e.Subject, e.Kind == record.Held)
 	case record.Frozen, record.Thawed:
