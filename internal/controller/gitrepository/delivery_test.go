@@ -124,6 +124,8 @@ func wantFluxStatus(t *testing.T, w *world, object *sourcev1.GitRepository, hash
 		Conditions:         []metav1.Condition{stored, inStorage},
 		Artifact: &meta.Artifact{
 			Digest: artifact.Digest, Size: artifact.Size, Path: path, URL: w.artifacts.URL + "/" + path, Revision: "main@sha1:" + hash,
+			// Who wrote the commit and what it says: records of what came of it name both.
+			Metadata: map[string]string{"holdfast.dev/author": "Test <test@example.org>", "holdfast.dev/title": "web: first version"},
 		},
 	}
 	ignoreTimes := cmpopts.IgnoreTypes(metav1.Time{})
