@@ -69,6 +69,9 @@ func (u *unsealer) whole(ctx context.Context, built *kustomize.Built, mac string
 		Path: built.Source, Part: "object " + built.Kind + "/" + built.Name,
 		Data: built.YAML, In: sealed.YAML, Out: sealed.YAML,
 	}
+	var plain sealed.Plain
+	var err error
+	done := false
 	originals := u.originals(built, mac)
 	for _, file := range originals {
 		if u.intact[file] {
@@ -81,12 +84,14 @@ func (u *unsealer) whole(ctx context.Context, built *kustomize.Built, mac string
 		}
 		format, _ := sealed.Sniff(data)
 		box.Path, box.Original, box.OriginalFormat, box.Changed = file, data, format, true
-		if _, err := u.open(ctx, box); err != nil {
-			return nil, nil, err
+		if plain, err = u.open(ctx, box); err != nil || plain.Unopened {
+			return built.YAML, nil, err
 		}
-		box.Original, u.intact[file] = nil, true
+		box.Original, u.intact[file], done = nil, true, true
 	}
-	plain, err := u.open(ctx, box)
+	if !done {
+		plain, err = u.open(ctx, box)
+	}
 	if err != nil || plain.Unopened {
 		return built.YAML, nil, err
 	}
