@@ -59,6 +59,34 @@ func TestUntouchedObjectShowsMinusOne(t *testing.T) {
 	}
 }
 
+// TestNotificationVersions: a repository may carry Alerts and Providers of either version, and no
+// field of the older one is lost in the store.
+func TestNotificationVersions(t *testing.T) {
+	for _, definition := range all(t) {
+		if kind := definition.Spec.Names.Kind; kind != "Alert" && kind != "Provider" {
+			continue
+		}
+		served := map[string]bool{}
+		fields := map[string]map[string]apiextensionsv1.JSONSchemaProps{}
+		for _, version := range definition.Spec.Versions {
+			served[version.Name] = version.Served && version.Storage == (version.Name == "v1beta3")
+			fields[version.Name] = version.Schema.OpenAPIV3Schema.Properties["spec"].Properties
+		}
+		if diff := cmp.Diff(map[string]bool{"v1": true, "v1beta3": true}, served); diff != "" {
+			t.Errorf("%s: versions differ (-want +got):\n%s", definition.Name, diff)
+		}
+		for _, gone := range []string{"interval", "proxy", "summary"} {
+			if _, found := fields["v1"][gone]; found {
+				t.Errorf("%s: v1 still has %s", definition.Name, gone)
+			}
+			delete(fields["v1beta3"], gone)
+		}
+		if want, got := len(fields["v1beta3"]), len(fields["v1"]); want != got || got == 0 {
+			t.Errorf("%s: v1 has %d fields, v1beta3 has %d", definition.Name, got, want)
+		}
+	}
+}
+
 func statusDefault(t *testing.T, version apiextensionsv1.CustomResourceDefinitionVersion) int64 {
 	t.Helper()
 	status := struct {

@@ -90,6 +90,9 @@ func hintFor(err error) string {
 	case errors.As(err, &notServed):
 		return "the definitions are missing there; `holdfast up` brings a cluster up with all of them"
 	case errors.As(err, &notFound):
+		if notFound.Kinds[0].Role == fleet.Notice {
+			return fmt.Sprintf("`holdfast get %s -A` lists what is there", notFound.Kinds[0].Plural)
+		}
 		return fmt.Sprintf("`holdfast get %ss -A` lists what is there", notFound.Kinds[0].Role)
 	case errors.As(err, &ambiguous):
 		return fmt.Sprintf("name one with its kind, for example %s", ambiguous.Found[0])

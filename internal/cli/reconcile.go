@@ -105,7 +105,11 @@ func reconcile(ctx context.Context, std Streams, cluster *fleet.Cluster, resourc
 		return &fleet.SuspendedError{Resource: resource}
 	}
 	if resource.Static() {
-		fmt.Fprintf(std.Out, "%s is only an address: there is nothing to reconcile\n", resource)
+		what := "is only an address"
+		if resource.Kind.Role == fleet.Notice {
+			what = "is looked at when there is something to tell"
+		}
+		fmt.Fprintf(std.Out, "%s %s: there is nothing to reconcile\n", resource, what)
 		return nil
 	}
 	token, err := cluster.Request(ctx, resource, flags.target.now())

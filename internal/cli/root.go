@@ -56,6 +56,7 @@ func newRootCommand(std Streams) *cobra.Command {
 		newTreeCommand(std, target),
 		newEventsCommand(std, target),
 		newAuditCommand(std, target),
+		newAlertsCommand(std, target),
 		newReconcileCommand(std, target),
 		newSuspendCommand(std, target),
 		newResumeCommand(std, target),

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/internal/controller/kustomization"
+	"holdfast.dev/holdfast/internal/record/alert"
 )
 
 // The controllers that Config.Controllers can name.
@@ -20,10 +21,13 @@ const (
 	GitRepositories = "gitrepository"
 	Kustomizations  = "kustomization"
 	Receivers       = "receiver"
+	Notifications   = "notification" // Alerts and Providers
 )
 
 // Controllers lists all controllers, in the order of the line.
-func Controllers() []string { return []string{GitRepositories, Kustomizations, Receivers} }
+func Controllers() []string {
+	return []string{GitRepositories, Kustomizations, Receivers, Notifications}
+}
 
 // Config is what the daemon is told. The zero value of a field means what its comment says.
 type Config struct {
@@ -69,6 +73,15 @@ type Config struct {
 
 	// Audit says where and how is recorded what happens.
 	Audit Audit
+	// EventsAddress is where other controllers may post their events; "0" or empty is nowhere. Only the
+	// leader listens.
+	EventsAddress string
+	// ForwardEvents is the address of another notification controller, which is told of our events too
+	// (--events-addr of Flux's other controllers); empty is none.
+	ForwardEvents string
+	// LoopbackAlerts lets Providers name addresses of this machine.
+	LoopbackAlerts bool
+	AlertLimits    alert.Limits
 
 	// Environment is read for what OpenTelemetry's variables say of traces; nil says nothing.
 	Environment func(name string) (string, bool)
@@ -103,6 +116,12 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.AgeSecret != "" {
 		c.Kustomizations.AgeSecret = types.NamespacedName{Namespace: c.Namespace, Name: c.AgeSecret}
+	}
+	if isURL(c.EventsAddress) { // Flux's other controllers are told with this flag where to post
+		if c.ForwardEvents == "" {
+			c.ForwardEvents = c.EventsAddress
+		}
+		c.EventsAddress = ""
 	}
 	if c.Log.GetSink() == nil {
 		c.Log = logr.Discard()

@@ -32,7 +32,7 @@ func (o *Operator) serveGit() error {
 	controller, err := gitrepository.Setup(o.manager, gitrepository.Deps{
 		Client:    o.manager.GetClient(),
 		Metrics:   o.metrics,
-		Events:    o.manager.GetEventRecorderFor("source-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
+		Events:    o.teller("source-controller"),
 		Record:    o.recorder,
 		Store:     o.store,
 		Fetcher:   watchedFetcher{fetcher, o.metrics, o.tracing.Tracer()},

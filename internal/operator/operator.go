@@ -9,6 +9,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
+	v1beta3 "github.com/fluxcd/notification-controller/api/v1beta3"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -29,6 +31,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
+	"holdfast.dev/holdfast/internal/record/event"
 	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/record/trace"
@@ -59,6 +62,7 @@ type Operator struct {
 	// receivers says that Receivers are served; hooked is nil where webhooks are not answered.
 	receivers bool
 	hooked    *hookServer
+	hears     []event.Taker // of what controllers say
 }
 
 // New connects to the cluster and builds all parts. Nothing runs yet, but the definitions are
@@ -109,6 +113,9 @@ func (o *Operator) assemble(ctx context.Context) error {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
+	if err := o.serveAlerts(); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
 	if o.config.serves(GitRepositories) {
 		if err := o.serveGit(); err != nil {
 			return fmt.Errorf("starting: %w", err)
@@ -157,7 +164,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 		}),
 		Trees:    trees{archive.New(o.store, archive.Options{})},
 		Follower: o.follower,
-		Events:   o.manager.GetEventRecorderFor("kustomize-controller"), //nolint:staticcheck // Flux's events are core/v1 events with annotations
+		Events:   o.teller("kustomize-controller"),
 		Local:    pipeline.Site{Cluster: o.cluster, Observer: o.observer},
 		Observe:  watch,
 		Inbox:    o.inbox,
@@ -168,7 +175,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 // newManager makes the manager: caches, leader election, metrics and health.
 func newManager(c Config) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, notificationv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, notificationv1.AddToScheme, v1beta3.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -186,6 +193,9 @@ func newManager(c Config) (manager.Manager, error) {
 			return nil, fmt.Errorf("reading the watch label selector: %w", err)
 		}
 		cached.DefaultLabelSelector = selector
+		// A shard serves its share of units, and every alert may be about those.
+		everything := cache.ByObject{Label: labels.Everything()}
+		cached.ByObject = map[client.Object]cache.ByObject{&v1beta3.Alert{}: everything, &v1beta3.Provider{}: everything}
 	}
 	shutdown := 10 * time.Second
 	reach := rest.CopyConfig(c.REST)

@@ -104,6 +104,7 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 func (c *cluster) commands() map[string]command {
 	return map[string]command{
+		"hook": hook,
 		"apply": func(ts *testscript.TestScript, _ bool, args []string) {
 			for _, file := range args {
 				ts.Check(c.apply(ts.Getenv("NS"), ts.ReadFile(file)))

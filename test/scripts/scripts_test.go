@@ -8,6 +8,8 @@
 //	apply FILE...          create the objects of YAML files ($NS is expanded), status included
 //	answer KIND NAME FILE  act as the controller of one resource until the script ends: answer each
 //	                       request and each new generation with the status in FILE
+//	hook FILE              start a web service that quotes what it is asked, and put its address for
+//	                       $HOOK in a file
 //	steady FILE            replace what differs from run to run (ages) in a file
 //
 // After a wanted change of output: go test ./test/scripts -update

@@ -75,6 +75,13 @@ func (f *flags) register(command *cobra.Command) {
 	set.IntVar(&f.concurrent, "concurrent", 0, "units worked on at once (default 20)")
 	set.IntVar(&f.jitter, "interval-jitter-percentage", 5, "share of each interval that is spread at random")
 
+	set.StringVar(&f.config.EventsAddress, "events-addr", "0", "address to take the events of other controllers on; 0 is nowhere; a URL means --forward-events-to")
+	set.StringVar(&f.config.ForwardEvents, "forward-events-to", "", "URL of another notification controller that is told of our events, too")
+	set.DurationVar(&f.config.AlertLimits.Repeat, "rate-limit-interval", 5*time.Minute, "time within which the same event is told once")
+	set.DurationVar(&f.config.AlertLimits.Reminder, "alert-reminder-interval", 24*time.Hour, "time after which a failure that goes on is told again when it comes up")
+	set.DurationVar(&f.config.AlertLimits.Age, "alert-max-age", 24*time.Hour, "time after which a message that cannot be delivered is given up")
+	set.BoolVar(&f.config.LoopbackAlerts, "allow-loopback-alerts", false, "allow Providers to name addresses of the controller's own machine")
+
 	units := &f.config.Kustomizations
 	set.BoolVar(&units.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to other namespaces")
 	set.StringVar(&units.DefaultServiceAccount, "default-service-account", "", "account to act as where a unit names none")

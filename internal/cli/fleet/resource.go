@@ -84,9 +84,10 @@ func (r Resource) Ref() object.Ref { return object.RefOf(r.Object) }
 func (r Resource) String() string { return r.Kind.Word() + "/" + r.Object.GetName() }
 
 // Static tells whether nothing ever reconciles the resource, so that it has no status: a Helm
-// repository in a registry is only an address, and external artifacts are written by others.
+// repository in a registry is only an address, external artifacts are written by others, and alerts
+// are looked at when there is something to tell.
 func (r Resource) Static() bool {
-	return r.Kind.Kind == "HelmRepository" && r.Spec.Type == "oci" || r.Kind.Kind == "ExternalArtifact"
+	return r.Kind.Role == Notice || r.Kind.Kind == "HelmRepository" && r.Spec.Type == "oci" || r.Kind.Kind == "ExternalArtifact"
 }
 
 // Condition returns the condition of that type, compared without regard to case. Where there is

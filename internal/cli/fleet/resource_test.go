@@ -106,7 +106,7 @@ func TestSettled(t *testing.T) {
 }
 
 func TestKindsNamed(t *testing.T) {
-	for word, want := range map[string]int{"all": 9, "sources": 6, "receivers": 1, "unit": 2, "hr": 1, "HelmRelease": 1, "ocirepo": 1, "helmcharts.source.toolkit.fluxcd.io": 1, "": 0, "pod": 0} {
+	for word, want := range map[string]int{"all": 9, "sources": 6, "receivers": 1, "unit": 2, "hr": 1, "HelmRelease": 1, "ocirepo": 1, "helmcharts.source.toolkit.fluxcd.io": 1, "alerts": 1, "Provider": 1, "": 0, "pod": 0} {
 		if got := len(KindsNamed(word)); got != want {
 			t.Errorf("%q stands for %d kinds, want %d", word, got, want)
 		}

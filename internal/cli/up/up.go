@@ -86,6 +86,7 @@ func run(ctx context.Context, o Options, deliver origin, cluster Cluster, say *r
 	}
 	daemon, err := operator.New(ctx, operator.Config{
 		REST: cluster.Config(), Dir: dir, InstallCRDs: true, Jitter: 0.05, Log: logr.Discard(),
+		LoopbackAlerts: true, // whoever runs this may well try an alert against a program beside it
 	})
 	if err != nil {
 		return err

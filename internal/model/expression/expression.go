@@ -31,6 +31,16 @@ type Options struct {
 	Objects []string
 	// AnyResult lets the expression be something else than a yes-or-no question.
 	AnyResult bool
+	// Text says that the result is a text instead of yes or no. It goes with Objects.
+	Text bool
+}
+
+// result is the type that a checked expression must have.
+func (o Options) result() *cel.Type {
+	if o.Text {
+		return cel.StringType
+	}
+	return cel.BoolType
 }
 
 // Expression is a compiled expression. It is safe for concurrent use.
@@ -59,8 +69,8 @@ func Compile(text string, options Options) (*Expression, error) {
 	if issues.Err() != nil {
 		return nil, fmt.Errorf("CEL expression '%s': %s", text, issues)
 	}
-	if len(options.Objects) > 0 && !options.AnyResult && !ast.OutputType().IsExactType(cel.BoolType) {
-		return nil, fmt.Errorf("CEL expression '%s': its result is of type %s, not bool", text, ast.OutputType())
+	if want := options.result(); len(options.Objects) > 0 && !options.AnyResult && !ast.OutputType().IsExactType(want) {
+		return nil, fmt.Errorf("CEL expression '%s': its result is of type %s, not %s", text, ast.OutputType(), want)
 	}
 	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(checkEvery), cel.CostLimit(maxCost))
 	if err != nil {
@@ -115,4 +125,17 @@ func (e *Expression) eval(ctx context.Context, data map[string]any) (ref.Val, er
 		return nil, fmt.Errorf("evaluating CEL expression '%s': %w", e.text, err)
 	}
 	return value, nil
+}
+
+// Text evaluates an expression whose result is a text.
+func (e *Expression) Text(ctx context.Context, data map[string]any) (string, error) {
+	value, err := e.eval(ctx, data)
+	if err != nil {
+		return "", err
+	}
+	result, ok := value.(types.String)
+	if !ok {
+		return "", fmt.Errorf("evaluating CEL expression '%s': its result is of type %s, not string", e.text, value.Type().TypeName())
+	}
+	return string(result), nil
 }
