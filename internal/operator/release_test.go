@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/record/history"
 )
 
@@ -60,17 +61,10 @@ func (w *world) verdicts(name string) []string {
 // good waits until the newest release of a unit is good.
 func (w *world) good(name string) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	eventually.True(w.t, "the newest release of "+name+" is good", func() bool {
 		told := w.verdicts(name)
-		if len(told) > 0 && told[0] == "Good" {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("the newest release of %s is never good: %v", name, told)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return len(told) > 0 && told[0] == "Good"
+	})
 }
 
 // content is what Git can decide of an object.

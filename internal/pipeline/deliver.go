@@ -121,7 +121,8 @@ func (p *pass) write(ctx context.Context, to *goal, out Outcome) (Outcome, error
 				if err := p.open(ctx, to); err != nil {
 					return err
 				}
-				return p.job.Save(ctx, union(p.job.Inventory, wanted))
+				p.job.Inventory = union(p.job.Inventory, wanted)
+				return p.job.Save(ctx, p.job.Inventory)
 			},
 		})
 	})
