@@ -60,7 +60,7 @@ func TestNotCondemned(t *testing.T) {
 	w.deliver("apps", map[string]string{"apps/a.yaml": configMap("a", "color: blue"), "apps/old.yaml": configMap("old", "state: fine")}, unbaked, judgedByState)
 	w.good("apps")
 	// It breaks of its own accord, in a field that Git does not set.
-	w.ready("apps", w.commit(map[string]string{"apps/old.yaml": configMap("old")}))
+	w.ready("apps", w.commit(map[string]string{"apps/old.yaml": configMap("old", "color: blue")}))
 	w.good("apps")
 	w.editAs("other", w.configMap("old"), set("state", "broken"))
 	// The next release does not make it worse, and is good although the object is not.
@@ -93,7 +93,7 @@ func TestForwardOnly(t *testing.T) {
 		delete(u.Annotations, "holdfast.dev/forward-only")
 		annotate(u, "holdfast.dev/bake", "1h")
 	})
-	w.ready("apps", w.commit(map[string]string{"apps/job.yaml": strings.Replace(migration, "name: migrate", "name: migrate2", 1), "apps/a.yaml": configMap("a")}))
+	w.ready("apps", w.commit(map[string]string{"apps/job.yaml": strings.Replace(migration, "name: migrate", "name: migrate2", 1), "apps/a.yaml": configMap("a", "color: green")}))
 	w.editAs("other", w.configMap("a"), set("state", "broken"))
 	w.failed("apps", "HealthCheckFailed", "is a migration, and complete")
 }
@@ -106,7 +106,7 @@ func TestOutageBreaksTheCircuit(t *testing.T) {
 	files := map[string]string{"apps/a.yaml": configMap("a", "color: blue")}
 	others := []string{"one", "two", "three"}
 	for _, name := range others {
-		files[name+"/x.yaml"] = configMap("x-" + name)
+		files[name+"/x.yaml"] = configMap("x-"+name, "color: blue")
 	}
 	w.deliver("apps", files, waits, unbaked, judgedByState)
 	w.good("apps")
