@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -54,6 +55,20 @@ func InstallDefinitions(ctx context.Context, cluster *kube.Cluster) error {
 		}
 	}
 	cluster.Forget()
+	return nil
+}
+
+// installNamespace makes the namespace that the daemon keeps its own objects in, if it is missing.
+func installNamespace(ctx context.Context, cluster *kube.Cluster, name string) error {
+	ref := object.Ref{Version: "v1", Kind: "Namespace", Name: name}
+	_, err := cluster.Get(ctx, ref)
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	body := []byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"` + name + `"}}`)
+	if _, err := cluster.Apply(ctx, ref, body, kube.ApplyOptions{Manager: definitionManager}); err != nil {
+		return fmt.Errorf("making namespace %s: %w", name, err)
+	}
 	return nil
 }
 

@@ -86,6 +86,9 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 		if err := InstallDefinitions(ctx, o.cluster); err != nil {
 			return nil, err
 		}
+		if err := installNamespace(ctx, o.cluster, config.Namespace); err != nil {
+			return nil, err
+		}
 	}
 	if o.store, err = store.Open(filepath.Join(config.Dir, "store"), store.Options{}); err != nil {
 		return nil, err
