@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 type daemon struct {
 	command *exec.Cmd
 	metrics string
+	profile string // address of net/http/pprof
 	log     string
 }
 
@@ -33,13 +35,14 @@ func startDaemon(b *testing.B, kubeconfig string) *daemon {
 		b.Fatalf("building the controller: %v\n%s", err, out)
 	}
 	address := freeAddress(b)
-	d := &daemon{metrics: "http://" + address + "/metrics", log: filepath.Join(dir, "log")}
+	d := &daemon{metrics: "http://" + address + "/metrics", profile: freeAddress(b), log: filepath.Join(dir, "log")}
 	log, err := os.Create(d.log)
 	if err != nil {
 		b.Fatal(err)
 	}
 	d.command = exec.Command(program, "--kubeconfig", kubeconfig, "--storage-path", filepath.Join(dir, "data"),
-		"--storage-addr", "127.0.0.1:0", "--health-addr", "0", "--metrics-addr", address, "--pprof-addr", freeAddress(b), "--install-crds", "--log-level", "error")
+		"--storage-addr", "127.0.0.1:0", "--health-addr", "0", "--metrics-addr", address, "--pprof-addr", d.profile, "--install-crds", "--log-level", "error",
+		"--bake", "2s") // so that releases are good before rest is measured
 	d.command.Stderr = log
 	if err := d.command.Start(); err != nil {
 		b.Fatal(err)
@@ -79,11 +82,30 @@ func freeAddress(b *testing.B) string {
 	return listener.Addr().String()
 }
 
+// keepProfile writes a profile of what the controller does in the next seconds to a file.
+func (d *daemon) keepProfile(b *testing.B, file string, seconds int) {
+	b.Helper()
+	response, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", d.profile, seconds))
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err == nil {
+		err = os.WriteFile(file, raw, 0o600)
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
+
 // usage is what the controller has used since it started.
 type usage struct {
 	requests float64 // to the API server; opening a watch counts as one
 	seconds  float64 // processor time
 	peak     float64 // megabytes resident, at the most
+	own      float64 // megabytes of memory of its own at the moment, without the program's file
 }
 
 func (d *daemon) usage(b *testing.B) usage {
@@ -112,12 +134,20 @@ func (d *daemon) usage(b *testing.B) usage {
 	if status, err := os.ReadFile(proc + "status"); err == nil {
 		for line := range strings.Lines(string(status)) {
 			if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
-				kilobytes, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-				u.peak = kilobytes / 1024
+				u.peak = megabytes(rest)
+			}
+			if rest, found := strings.CutPrefix(line, "RssAnon:"); found {
+				u.own = megabytes(rest)
 			}
 		}
 	}
 	return u
+}
+
+// megabytes reads a line of /proc/PID/status, which counts kilobytes.
+func megabytes(text string) float64 {
+	kilobytes, _ := strconv.ParseFloat(strings.Fields(text)[0], 64)
+	return kilobytes / 1024
 }
 
 func number(line string) float64 {
@@ -127,7 +157,7 @@ func number(line string) float64 {
 
 // since returns what was used after an earlier reading; the peak stays the peak.
 func (u usage) since(before usage) usage {
-	return usage{requests: u.requests - before.requests, seconds: u.seconds - before.seconds, peak: u.peak}
+	return usage{requests: u.requests - before.requests, seconds: u.seconds - before.seconds, peak: u.peak, own: u.own}
 }
 
 // waitFor waits for something that gives no event.

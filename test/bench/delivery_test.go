@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ var shapes = []shape{
 
 // custom measures another fleet instead, for example -fleet 20x10.
 var custom = flag.String("fleet", "", "measure one fleet of UNITSxOBJECTS instead")
+
+// profiled asks for a CPU profile of the controller during the first delivery.
+var profiled = flag.String("controller-profile", "", "write a CPU profile of the controller's first 8 seconds of delivery to this file")
 
 // rest is how long the fleet is watched doing nothing.
 const rest = 60 * time.Second
@@ -58,9 +62,14 @@ func deliver(b *testing.B, s shape) {
 	d := startDaemon(b, c.kubeconfig)
 	units := c.follow(ctx, b, f.namespace)
 	before, began := d.usage(b), time.Now()
+	var profiling sync.WaitGroup
+	if *profiled != "" {
+		profiling.Go(func() { d.keepProfile(b, *profiled, 8) })
+	}
 	f.create(ctx, b, c)
 	units.await(b, s.units-s.stuck, "", 10*time.Minute)
 	report(b, "first", time.Since(began), d.usage(b).since(before))
+	profiling.Wait()
 	settle(b, d)
 
 	measureCommits(ctx, b, c, d, f, units)
@@ -72,6 +81,7 @@ func deliver(b *testing.B, s shape) {
 	b.ReportMetric(used.requests, "rest-requests")
 	b.ReportMetric(100*used.seconds/rest.Seconds(), "rest-%core")
 	b.ReportMetric(used.peak, "peak-MB")
+	b.ReportMetric(used.own, "own-MB")
 	b.ReportMetric(0, "ns/op")
 }
 

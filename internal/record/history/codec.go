@@ -23,27 +23,33 @@ type kept struct {
 // maxUnpacked bounds what a release may unpack to; nobody delivers more than that at a time.
 const maxUnpacked = 512 << 20
 
+// window is how far back compression looks. Objects of a unit resemble their neighbours, and a small
+// window costs little memory and time.
+const window = 256 << 10
+
+// newEncoder makes what compresses releases. It is safe for concurrent use.
+func newEncoder() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
+}
+
 // pack compresses objects.
-func pack(objects []object.Object) ([]byte, error) {
+func (s *Store) pack(objects []object.Object) ([]byte, error) {
 	if len(objects) == 0 {
 		return nil, nil
 	}
-	var packed bytes.Buffer
-	writer, err := zstd.NewWriter(&packed, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	encoder, err := s.encoder()
 	if err != nil {
 		return nil, fmt.Errorf("compressing objects: %w", err)
 	}
-	encoder := json.NewEncoder(writer)
-	encoder.SetEscapeHTML(false)
+	var text bytes.Buffer
+	lines := json.NewEncoder(&text)
+	lines.SetEscapeHTML(false)
 	for _, one := range objects {
-		if err := encoder.Encode(kept{Source: one.Source, Object: one.JSON}); err != nil {
+		if err := lines.Encode(kept{Source: one.Source, Object: one.JSON}); err != nil {
 			return nil, fmt.Errorf("encoding %s: %w", one.Ref, err)
 		}
 	}
-	if err := writer.Close(); err != nil {
-		return nil, fmt.Errorf("compressing objects: %w", err)
-	}
-	return packed.Bytes(), nil
+	return encoder.EncodeAll(text.Bytes(), nil), nil
 }
 
 // unpack reads what pack wrote. Damage is an error that says nothing of the content.

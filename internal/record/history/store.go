@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,6 +32,7 @@ type Store struct {
 	content   dynamic.ResourceInterface
 	meta      metadata.ResourceInterface
 	cluster   *kube.Cluster
+	encoder   func() (*zstd.Encoder, error)
 
 	lock  sync.Mutex
 	read  bool
@@ -42,7 +44,7 @@ type Store struct {
 // missing.
 func New(cluster *kube.Cluster, namespace, kind string) *Store {
 	return &Store{
-		namespace: namespace, kind: kind, cluster: cluster,
+		namespace: namespace, kind: kind, cluster: cluster, encoder: sync.OnceValues(newEncoder),
 		content: cluster.Dynamic().Resource(secrets).Namespace(namespace),
 		meta:    cluster.Metadata().Resource(secrets).Namespace(namespace),
 		books:   map[object.Owner]release.Book{},
@@ -105,7 +107,7 @@ func (s *Store) split(unit object.Owner, number int64, parts int) {
 // Add keeps a new release and its objects. Its first Secret is written last: a release without it was
 // never begun. Releases that are too old to be kept are dropped.
 func (s *Store) Add(ctx context.Context, unit object.Owner, one release.Release, objects []object.Object) error {
-	packed, err := pack(objects)
+	packed, err := s.pack(objects)
 	if err != nil {
 		return err
 	}
