@@ -180,7 +180,7 @@ func (p *pass) returning(undone release.Release, out Outcome, found verdict) Out
 func (p *pass) lost(ctx context.Context, undone release.Release, out Outcome, why error) Outcome {
 	if undone.Verdict == release.RollingBack {
 		undone.Verdict, undone.Ended = release.RollbackFailed, p.Now()
-		undone.Note = shortened(p.unit.secrets.in("going back to release " + fmt.Sprint(undone.Target) + " failed: " + why.Error()))
+		undone.Note = shortened(p.unit.hide("going back to release " + fmt.Sprint(undone.Target) + " failed: " + why.Error()))
 	}
 	return p.close(ctx, undone, out, record.RollbackFailed)
 }

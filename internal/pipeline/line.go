@@ -64,9 +64,9 @@ func (l *Line) Advance(ctx context.Context, job Job) Outcome {
 	if err != nil {
 		return Outcome{Inventory: job.Inventory}.fail(err)
 	}
-	pass.unit.secrets.variables = job.Render.Variables
+	pass.unit.secrets.vary(job.Render.Variables)
 	out := pass.advance(ctx)
-	return pass.unit.secrets.mask(pass.tell(out))
+	return pass.unit.mask(pass.tell(out))
 }
 
 // pass is one look at one unit.

@@ -44,7 +44,7 @@ func (p *pass) about(kind record.Kind, one release.Release) record.Entry {
 
 // announce records an intent. What it announces must not follow when it cannot be recorded.
 func (p *pass) announce(ctx context.Context, entry record.Entry) error {
-	entry.Message = p.unit.secrets.in(entry.Message)
+	entry.Message = p.unit.hide(entry.Message)
 	return p.Recorder.Record(ctx, entry)
 }
 

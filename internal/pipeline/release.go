@@ -115,7 +115,7 @@ func changed(before, after []object.Object) map[object.Ref]bool {
 // refused keeps that a wish was rejected, once for each cause and revision. Nothing depends on it, so
 // it is no trouble if it cannot be kept.
 func (p *pass) refused(ctx context.Context, one release.Release, cause error) {
-	one.Cause = shortened(p.unit.secrets.in(cause.Error()))
+	one.Cause = shortened(p.unit.hide(cause.Error()))
 	if len(p.unit.book) > 0 {
 		newest := p.unit.book[0]
 		same := newest.Verdict == release.Rejected && newest.Cause == one.Cause && newest.Fingerprint == one.Fingerprint

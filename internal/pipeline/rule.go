@@ -122,7 +122,7 @@ const recordPause = 5 * time.Second
 func (p *pass) condemn(ctx context.Context, one release.Release, trigger release.Trigger, out Outcome) Outcome {
 	p.excuse(ctx, &one)
 	sentence := settle.Pass(p.unit.book, one, p.job.Policy, p.unit.now)
-	one.Trigger, one.Cause, one.Decided = trigger, shortened(p.unit.secrets.in(out.Err.Error())), p.Now()
+	one.Trigger, one.Cause, one.Decided = trigger, shortened(p.unit.hide(out.Err.Error())), p.Now()
 	one.Note, one.Target, one.Frozen = sentence.Note, sentence.Target, sentence.Freeze
 	one.Verdict = release.RollingBack
 	if sentence.Target == 0 {

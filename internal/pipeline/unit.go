@@ -20,7 +20,7 @@ type unit struct {
 	applied check.Passed // the latest set that was written as a whole
 	site    *observe.Observer
 	now     time.Time // of the pass that is under way
-	secrets secrets   // in what was rendered last
+	secrets secrets   // in what was rendered of late
 	fights  fights
 	wait    wait
 	book    release.Book

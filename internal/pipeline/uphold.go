@@ -23,7 +23,7 @@ func (l *Line) Uphold(ctx context.Context, job Job, cause error) Outcome {
 		return Outcome{Inventory: job.Inventory}.fail(also(cause, err))
 	}
 	out := p.reject(ctx, Outcome{Inventory: job.Inventory}, cause)
-	return p.unit.secrets.mask(p.tell(p.tend(ctx, out)))
+	return p.unit.mask(p.tell(p.tend(ctx, out)))
 }
 
 // reject ends a pass whose wish cannot be had, and upholds what was applied before.
@@ -57,6 +57,7 @@ func (p *pass) recover(ctx context.Context, out Outcome) Outcome {
 		out.Err = also(out.Err, err)
 		return out
 	}
+	p.unit.stood = standing
 	if err := p.claim(standing.set); err != nil {
 		return out.fail(also(out.Err, err))
 	}

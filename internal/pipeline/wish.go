@@ -31,7 +31,7 @@ func (p *pass) wish(ctx context.Context) (wish, error) {
 	if err != nil {
 		return wanted, fault.Because(fault.ReasonOf(err, "BuildFailed"), err)
 	}
-	p.unit.secrets.revealed = rendered.Revealed
+	p.unit.secrets.reveal(rendered.Revealed)
 	wanted.digest = rendered.Fingerprint
 	wanted.fingerprint = fingerprint(rendered.Fingerprint, p.job)
 	wanted.set, err = step(ctx, p, "check", func(ctx context.Context) (check.Passed, error) {

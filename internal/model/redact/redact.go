@@ -5,7 +5,10 @@ package redact
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,16 +61,21 @@ const shortest = 4
 // Mask takes values out of texts. It is immutable. It holds the values, and prints as the placeholder.
 type Mask struct{ forms []Text }
 
-// NewMask makes a Mask of values, in the forms in which they may get into a text: as they are, quoted, in
-// base64, and line by line.
+// NewMask makes a Mask of values, in the forms in which they may get into a text: as they are, quoted as
+// Go and JSON do it, in base64, in hex, as a part of an address, and line by line.
 func NewMask(values []Text) Mask {
-	forms := make([]Text, 0, 3*len(values))
+	forms := make([]Text, 0, 8*len(values))
 	for _, value := range values {
 		if value == "" {
 			continue
 		}
 		quoted := strconv.Quote(string(value))
-		forms = append(forms, value, Text(quoted[1:len(quoted)-1]), Text(base64.StdEncoding.EncodeToString([]byte(value))))
+		forms = append(forms, value, Text(quoted[1:len(quoted)-1]), Text(base64.StdEncoding.EncodeToString([]byte(value))),
+			Text(base64.URLEncoding.EncodeToString([]byte(value))), Text(hex.EncodeToString([]byte(value))),
+			Text(url.QueryEscape(string(value))), Text(url.PathEscape(string(value))))
+		if encoded, err := json.Marshal(string(value)); err == nil {
+			forms = append(forms, Text(encoded[1:len(encoded)-1]))
+		}
 		if lines := strings.Split(string(value), "\n"); len(lines) > 1 {
 			for _, line := range lines {
 				forms = append(forms, Text(line))
