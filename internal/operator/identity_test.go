@@ -122,6 +122,51 @@ func TestKubeConfig(t *testing.T) {
 	}
 }
 
+// TestKubeConfigByAccount: a unit may name a cluster that trusts an account of ours, and has that account's
+// rights there and no more.
+func TestKubeConfigByAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.account("remote", "")
+	config := clustertest.Start(t)
+	settings := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "cluster"},
+		Data:       map[string]string{"provider": "generic", "address": config.Host, "ca.crt": string(config.CAData)},
+	}
+	say := func(key, value string) {
+		settings.Data[key] = value
+		check(t, w.client.Update(context.Background(), settings))
+	}
+	revision := w.commit(map[string]string{"apps/a.yaml": configMap("settings", "color: blue"), "more/b.yaml": configMap("second")})
+	w.source()
+	byAccount := func(u *kustomizev1.Kustomization) {
+		u.Spec.KubeConfig = &meta.KubeConfigReference{ConfigMapRef: &meta.LocalObjectReference{Name: "cluster"}}
+	}
+	w.unit("apps", byAccount)
+	w.failed("apps", "ReconciliationFailed", "kubeconfig ConfigMap '"+w.namespace+"/cluster' not found")
+	w.create(settings)
+	w.failed("apps", "ReconciliationFailed", "key serviceAccountName is missing")
+	say("serviceAccountName", "absent")
+	w.failed("apps", "ReconciliationFailed", `serviceaccounts "absent" not found`)
+	say("serviceAccountName", "remote")
+	w.failed("apps", "ReconciliationFailed", "has asked for the client to provide credentials") // it is a token for the address, and nobody here goes by that name
+	say("audiences", "- https://kubernetes.default.svc.cluster.local\n")
+	w.failed("apps", "ReconciliationFailed", `User "system:serviceaccount:`+w.namespace+`:remote" cannot patch resource "configmaps"`)
+	w.bindRole("remote", "edit")
+	w.ready("apps", revision)
+	w.edit(w.configMap("settings"), set("color", "red"))
+	await(w, w.configMap("settings"), "blue again", holds("color", "blue"))
+	w.daemon.traffic.take(w.namespace)
+	w.unit("more", byAccount)
+	w.ready("more", revision)
+	for _, one := range w.daemon.traffic.take(w.namespace) {
+		if strings.Contains(one.Path, "serviceaccounts/") || strings.HasPrefix(one.Path, "configmaps/second") {
+			t.Errorf("units with the same account share its token, and nothing is sent in our own name: %s", one)
+		}
+	}
+	w.remove("apps")
+}
+
 // TestKubeConfigOfOneNamespace: an account that may see nothing but its own namespace is enough for drift
 // and health, and for another such namespace later.
 func TestKubeConfigOfOneNamespace(t *testing.T) {

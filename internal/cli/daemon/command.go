@@ -85,7 +85,7 @@ func (f *flags) register(command *cobra.Command) {
 	units := &f.config.Kustomizations
 	set.BoolVar(&units.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to other namespaces")
 	set.StringVar(&units.DefaultServiceAccount, "default-service-account", "", "account to act as where a unit names none")
-	set.StringVar(&units.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "account to act as in remote clusters where a unit names none")
+	set.StringVar(&units.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "account to act as in remote clusters where a unit names none, and whose tokens a kubeConfig.configMapRef without an account uses")
 	set.BoolVar(&units.InsecureKubeconfigTLS, "insecure-kubeconfig-tls", false, "allow kubeconfigs of remote clusters not to verify the server")
 	set.BoolVar(&units.Releases.NoRollback, "no-rollback", false, "leave failed releases in the cluster, unless a unit asks for rollback by annotation")
 	set.DurationVar(&units.Releases.Bake, "bake", time.Minute, "how long a release has to stay healthy to be good; a negative duration is none")

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/fault"
@@ -41,11 +43,11 @@ type identityKey struct {
 func (r *reconciler) site(ctx context.Context, u *kustomizev1.Kustomization) (pipeline.Site, error) {
 	site := r.sites.local
 	if u.Spec.KubeConfig != nil {
-		raw, err := r.kubeconfig(ctx, u)
+		digest, config, err := r.elsewhere(ctx, u)
 		if err != nil {
 			return pipeline.Site{}, err
 		}
-		if site, err = r.sites.reach(ownerOf(u), raw, kube.KubeconfigPolicy{InsecureTLS: r.InsecureKubeconfigTLS}); err != nil {
+		if site, err = r.sites.reach(ownerOf(u), digest, config); err != nil {
 			return pipeline.Site{}, fault.Because(meta.ReconciliationFailedReason, err)
 		}
 	}
@@ -65,6 +67,8 @@ func (r *reconciler) serviceAccount(u *kustomizev1.Kustomization) string {
 	switch {
 	case u.Spec.ServiceAccountName != "":
 		return u.Spec.ServiceAccountName
+	case u.Spec.KubeConfig != nil && u.Spec.KubeConfig.ConfigMapRef != nil:
+		return "" // the connection is an account's own
 	case u.Spec.KubeConfig != nil:
 		return r.DefaultKubeConfigServiceAccount
 	default:
@@ -72,12 +76,23 @@ func (r *reconciler) serviceAccount(u *kustomizev1.Kustomization) string {
 	}
 }
 
+// elsewhere tells which cluster a unit names, and how to connect to it.
+func (r *reconciler) elsewhere(ctx context.Context, u *kustomizev1.Kustomization) ([sha256.Size]byte, func() (*rest.Config, error), error) {
+	if u.Spec.KubeConfig.ConfigMapRef != nil {
+		w, err := r.workloadOf(ctx, u)
+		return w.digest(), func() (*rest.Config, error) { return w.config(ctx, r.sites.local.Cluster) }, err
+	}
+	raw, err := r.kubeconfig(ctx, u)
+	policy := kube.KubeconfigPolicy{InsecureTLS: r.InsecureKubeconfigTLS}
+	return sha256.Sum256(raw), func() (*rest.Config, error) { return kube.FromKubeconfig(raw, policy) }, err
+}
+
 // kubeconfig reads the kubeconfig that a unit names.
 func (r *reconciler) kubeconfig(ctx context.Context, u *kustomizev1.Kustomization) ([]byte, error) {
 	reference := u.Spec.KubeConfig.SecretRef
 	if reference == nil {
 		return nil, fault.Stall(meta.ReconciliationFailedReason, errors.New(
-			"kubeConfig.configMapRef (workload identity) is not served; name a Secret with kubeConfig.secretRef"))
+			"spec.kubeConfig names no cluster; name a Secret with secretRef, or a ConfigMap with configMapRef"))
 	}
 	secret, err := r.Follower.Get(ctx, configRef(u.Namespace, "Secret", reference.Name))
 	if err != nil {
@@ -102,16 +117,25 @@ func (r *reconciler) kubeconfig(ctx context.Context, u *kustomizev1.Kustomizatio
 	return nil, fault.Wait(meta.ReconciliationFailedReason, 0, fmt.Errorf("kubeconfig Secret '%s/%s' has none of the keys %q", u.Namespace, reference.Name, keys))
 }
 
-// reach connects to the cluster of a kubeconfig, once for all units that have the same.
-func (s *sites) reach(owner object.Owner, raw []byte, policy kube.KubeconfigPolicy) (pipeline.Site, error) {
-	digest := sha256.Sum256(raw)
+// reach connects to a remote cluster, once for all units that have the same digest. The configuration is
+// asked for without locks held: it may take a request.
+func (s *sites) reach(owner object.Owner, digest [sha256.Size]byte, configure func() (*rest.Config, error)) (pipeline.Site, error) {
+	s.lock.Lock()
+	_, found := s.remote[digest]
+	s.lock.Unlock()
+	var config *rest.Config
+	if !found {
+		var err error
+		if config, err = configure(); err != nil {
+			return pipeline.Site{}, err
+		}
+	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	site, found := s.remote[digest]
 	if !found {
-		config, err := kube.FromKubeconfig(raw, policy)
-		if err != nil {
-			return pipeline.Site{}, err
+		if config == nil { // its last unit has just left
+			return pipeline.Site{}, fault.Wait(meta.ReconciliationFailedReason, time.Second, errors.New("connecting to the unit's cluster: the connection has just been closed"))
 		}
 		cluster, err := kube.Connect(config.Host, config, s.options)
 		if err != nil {
