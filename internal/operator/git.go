@@ -17,6 +17,7 @@ import (
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/record/trace"
 	"holdfast.dev/holdfast/internal/stage/source/git"
+	"holdfast.dev/holdfast/internal/stage/source/git/githubapp"
 )
 
 // serveGit builds the fetcher and the controller of GitRepositories.
@@ -36,6 +37,7 @@ func (o *Operator) serveGit() error {
 		Record:    o.recorder,
 		Store:     o.store,
 		Fetcher:   watchedFetcher{fetcher, o.metrics, o.tracing.Tracer()},
+		Apps:      &githubapp.Apps{Proxy: http.ProxyFromEnvironment},
 		PublicURL: "http://" + host + "/",
 		Secrets:   o.manager.GetAPIReader(), // a cache would hold every Secret of the cluster
 		Jitter: func(interval time.Duration) time.Duration {

@@ -14,6 +14,7 @@ import (
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/source/git"
+	"holdfast.dev/holdfast/internal/stage/source/git/githubapp"
 	"holdfast.dev/holdfast/internal/store"
 )
 
@@ -40,6 +41,8 @@ type Deps struct {
 	Record  record.Recorder
 	Store   *store.Store
 	Fetcher fetcher
+	// Apps keeps the tokens of GitHub Apps; nil means one without a proxy.
+	Apps *githubapp.Apps
 	// PublicURL is what the store's published paths are appended to, "http://host:port/".
 	PublicURL string
 	// Jitter spreads the reconciles of objects with equal intervals; nil means not at all.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"golang.org/x/crypto/ssh"
@@ -15,7 +16,11 @@ import (
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/source/git"
+	"holdfast.dev/holdfast/internal/stage/source/git/githubapp"
 )
+
+// noSecret is where credentials come from if no Secret is named.
+const noSecret = "spec.url"
 
 // addSecrets reads the Secrets that the spec names and adds what is in them to the request.
 func (c *Controller) addSecrets(ctx context.Context, object *sourcev1.GitRepository, request *git.Request) error {
@@ -29,7 +34,7 @@ func (c *Controller) addSecrets(ctx context.Context, object *sourcev1.GitReposit
 		}
 	}
 	var data map[string][]byte
-	source := "spec.url"
+	source := noSecret
 	if ref := object.Spec.SecretRef; ref != nil {
 		var err error
 		if data, err = c.secret(ctx, object.Namespace, ref.Name); err != nil {
@@ -37,13 +42,49 @@ func (c *Controller) addSecrets(ctx context.Context, object *sourcev1.GitReposit
 		}
 		source = fmt.Sprintf("secret %s/%s", object.Namespace, ref.Name)
 	}
-	if err := checkProvider(object, data); err != nil {
-		return fault.Because(sourcev1.InvalidProviderConfigurationReason, err)
+	if len(data[githubapp.KeyID]) > 0 && object.GetProvider() != sourcev1.GitProviderGitHub { // never to be taken for a password
+		return fault.Because(sourcev1.InvalidProviderConfigurationReason, errors.New("the secret holds a GitHub App, but spec.provider is not github"))
+	}
+	if object.GetProvider() == sourcev1.GitProviderGitHub {
+		return c.addApp(ctx, source, data, request)
 	}
 	var err error
 	if request.Auth, err = authOf(request.URL, request.Auth, data); err != nil {
 		return fmt.Errorf("configuring authentication: %s: %w", source, err)
 	}
+	return nil
+}
+
+// addApp makes the request one of a GitHub App. A token is asked for at once, so that what is wrong with
+// the App is told as such.
+func (c *Controller) addApp(ctx context.Context, source string, data map[string][]byte, request *git.Request) error {
+	if source == noSecret {
+		return fault.Stall(sourcev1.InvalidProviderConfigurationReason, errors.New(
+			"provider github needs the keys of a GitHub App: name the Secret that holds them with spec.secretRef"))
+	}
+	if !strings.HasPrefix(request.URL, "https://") {
+		return fault.Stall(sourcev1.InvalidProviderConfigurationReason, errors.New("provider github needs an https address in spec.url"))
+	}
+	app, err := githubapp.Parse(data)
+	if err != nil {
+		return fault.Because(sourcev1.InvalidProviderConfigurationReason, fmt.Errorf("%s: %w", source, err))
+	}
+	if request.Proxy.URL != "" {
+		if app.Proxy, err = url.Parse(request.Proxy.URL); err != nil {
+			return errors.New("configuring proxy: its address is malformed")
+		}
+		if request.Proxy.Username != "" {
+			app.Proxy.User = url.UserPassword(request.Proxy.Username.Reveal(), request.Proxy.Password.Reveal())
+		}
+	}
+	tokens, err := c.Apps.Of(app)
+	if err == nil {
+		_, err = tokens.Token(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("configuring authentication: %s: %w", source, err)
+	}
+	request.Auth = git.Auth{Username: githubapp.Username, Tokens: tokens, CA: app.CA}
 	return nil
 }
 
@@ -54,18 +95,6 @@ func (c *Controller) secret(ctx context.Context, namespace, name string) (map[st
 		return nil, fmt.Errorf("reading secret %s/%s: %w", namespace, name, err)
 	}
 	return secret.Data, nil
-}
-
-// checkProvider refuses credentials of a GitHub App: they must never be taken for a password.
-func checkProvider(object *sourcev1.GitRepository, data map[string][]byte) error {
-	switch {
-	case object.GetProvider() == sourcev1.GitProviderGitHub:
-		return fault.Stall(sourcev1.InvalidProviderConfigurationReason,
-			errors.New("credentials of a GitHub App are not available in this version: use a token in a secretRef and provider generic"))
-	case len(data["githubAppID"]) > 0:
-		return errors.New("the secret holds a GitHub App, but spec.provider is not github")
-	}
-	return nil
 }
 
 // authOf reads the keys that Flux knows. fromURL is what the address itself carries; the Secret wins.

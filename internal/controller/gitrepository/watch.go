@@ -23,6 +23,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/controller/measure"
 	"holdfast.dev/holdfast/internal/record"
+	"holdfast.dev/holdfast/internal/stage/source/git/githubapp"
 )
 
 // Options tune a Controller.
@@ -44,6 +45,9 @@ func Setup(mgr ctrl.Manager, deps Deps, options Options) (*Controller, error) {
 	}
 	if deps.Record == nil {
 		deps.Record = record.Nowhere()
+	}
+	if deps.Apps == nil {
+		deps.Apps = &githubapp.Apps{}
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now

@@ -116,6 +116,7 @@ func (r Request) access() wire.Access {
 		Username:         r.Auth.Username,
 		Password:         r.Auth.Password,
 		BearerToken:      r.Auth.BearerToken,
+		Tokens:           r.Auth.Tokens,
 		Identity:         r.Auth.Identity,
 		IdentityPassword: r.Auth.IdentityPassword,
 		KnownHosts:       r.Auth.KnownHosts,

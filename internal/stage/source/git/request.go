@@ -7,6 +7,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
 
 // Reference selects a commit. The first field that is set wins, in this order: Commit, Name,
@@ -25,6 +26,7 @@ type Auth struct {
 	Username         redact.Text
 	Password         redact.Text
 	BearerToken      redact.Text
+	Tokens           wire.Tokens  // for https; in place of Password, and it may change any time
 	Identity         redact.Bytes // SSH private key, PEM
 	IdentityPassword redact.Text
 	KnownHosts       []byte       // SSH; required for ssh URLs

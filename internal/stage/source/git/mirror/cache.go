@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/source/git/pack"
 	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
@@ -141,6 +142,10 @@ func (c *Cache) recall(fast [sha256.Size]byte) (salt []byte, name string, err er
 
 // identify digests everything that tells one remote from another, each part with its length.
 func identify(endpoint wire.Endpoint, access wire.Access) [sha256.Size]byte {
+	var owner redact.Text
+	if access.Tokens != nil {
+		owner = access.Tokens.Owner()
+	}
 	hash := sha256.New()
 	for _, part := range [][]byte{
 		[]byte(endpoint.String()), []byte(endpoint.Query.Reveal()),
@@ -149,6 +154,7 @@ func identify(endpoint wire.Endpoint, access wire.Access) [sha256.Size]byte {
 		access.Identity.Reveal(), []byte(access.IdentityPassword.Reveal()), access.KnownHosts, access.CA,
 		access.ClientCert.Reveal(), access.ClientKey.Reveal(),
 		[]byte(access.Proxy), []byte(access.ProxyUsername.Reveal()), []byte(access.ProxyPassword.Reveal()),
+		[]byte(owner.Reveal()),
 	} {
 		_, _ = fmt.Fprintf(hash, "%d:", len(part))
 		_, _ = hash.Write(part)

@@ -18,6 +18,7 @@ type Access struct {
 	Username         redact.Text
 	Password         redact.Text
 	BearerToken      redact.Text
+	Tokens           Tokens       // HTTP only; in place of Password
 	Identity         redact.Bytes // SSH private key, PEM
 	IdentityPassword redact.Text
 	KnownHosts       []byte // required for SSH
@@ -60,6 +61,7 @@ var (
 type Client struct {
 	connect connector
 	secrets []string
+	login   *login // nil for SSH
 }
 
 // connector opens conversations over one kind of transport.
@@ -91,7 +93,10 @@ func NewClient(endpoint Endpoint, access Access, options Options) (*Client, erro
 	if endpoint.Scheme == "ssh" {
 		client.connect, err = newSSH(endpoint, access, options, proxy)
 	} else {
-		client.connect, err = newHTTP(endpoint, access, options, proxy)
+		var remote *httpRemote
+		if remote, err = newHTTP(endpoint, access, options, proxy); err == nil {
+			client.connect, client.login = remote, remote.login
+		}
 	}
 	if err != nil {
 		return nil, &AccessError{Err: client.Scrub(err)}
@@ -174,6 +179,9 @@ func (c *Client) Scrub(err error) error {
 	clean := text
 	for _, secret := range c.secrets {
 		clean = strings.ReplaceAll(clean, secret, redact.Placeholder)
+	}
+	if c.login != nil && c.login.secret() != "" {
+		clean = strings.ReplaceAll(clean, c.login.secret(), redact.Placeholder)
 	}
 	if clean == text {
 		return err

@@ -26,13 +26,13 @@ const (
 type httpRemote struct {
 	endpoint Endpoint
 	agent    string
-	secret   func(*http.Request) // sets the Authorization header
-	home     *http.Transport     // for the endpoint's own origin
-	foreign  *http.Transport     // where redirects lead: without our client certificate
+	login    *login
+	home     *http.Transport // for the endpoint's own origin
+	foreign  *http.Transport // where redirects lead: without our client certificate
 }
 
 func newHTTP(endpoint Endpoint, access Access, options Options, proxy *url.URL) (*httpRemote, error) {
-	h := &httpRemote{endpoint: endpoint, agent: options.UserAgent, secret: authorization(endpoint, access)}
+	h := &httpRemote{endpoint: endpoint, agent: options.UserAgent, login: &login{fixed: authorization(endpoint, access), username: access.Username, tokens: access.Tokens}}
 	roots, err := readRoots(access.CA)
 	if err != nil {
 		return nil, err
@@ -115,8 +115,7 @@ func (h *httpRemote) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !h.isHome(r.URL) {
 		return h.foreign.RoundTrip(r)
 	}
-	h.secret(r)
-	return h.home.RoundTrip(r)
+	return h.login.roundTrip(r, h.home)
 }
 
 // isHome tells whether credentials may go to a URL: its origin is that of the endpoint, or the same
