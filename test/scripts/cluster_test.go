@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"holdfast.dev/holdfast/config/crd"
@@ -31,6 +32,7 @@ import (
 type cluster struct {
 	client client.WithWatch
 	fleet  *fleet.Cluster
+	config *rest.Config
 }
 
 // connect prepares the cluster: it serves Flux's kinds when connect returns.
@@ -65,7 +67,7 @@ func connect(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{client: reached, fleet: followed}
+	return &cluster{client: reached, fleet: followed, config: config}
 }
 
 // established returns when that many definitions are served.
@@ -105,6 +107,12 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 func (c *cluster) commands() map[string]command {
 	return map[string]command{
 		"hook": hook,
+		"release": func(ts *testscript.TestScript, _ bool, args []string) {
+			if len(args) != 3 {
+				ts.Fatalf("usage: release UNIT STATE OBJECTS")
+			}
+			ts.Check(keepRelease(c.config, ts.Getenv("NS"), args[0], ts.ReadFile(args[1]), ts.ReadFile(args[2])))
+		},
 		"apply": func(ts *testscript.TestScript, _ bool, args []string) {
 			for _, file := range args {
 				ts.Check(c.apply(ts.Getenv("NS"), ts.ReadFile(file)))
