@@ -102,9 +102,12 @@ const padding = "    some lines of configuration\n    as applications have them\
 // commit changes one object and returns the new revision.
 func (f *fleet) commit(b *testing.B, unit, i int, value string) string {
 	b.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, f.file(unit, i)), []byte(f.manifest(unit, i, value)), 0o600); err != nil {
-		b.Fatal(err)
-	}
+	return f.commitFiles(b, value, map[string]string{f.file(unit, i): f.manifest(unit, i, value)})
+}
+
+// commitFiles writes files and returns the new revision.
+func (f *fleet) commitFiles(b *testing.B, message string, files map[string]string) string {
+	b.Helper()
 	opened, err := git.PlainOpen(f.dir)
 	if err != nil {
 		b.Fatal(err)
@@ -113,10 +116,15 @@ func (f *fleet) commit(b *testing.B, unit, i int, value string) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := work.Add(f.file(unit, i)); err != nil {
-		b.Fatal(err)
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := work.Add(name); err != nil {
+			b.Fatal(err)
+		}
 	}
-	hash, err := work.Commit(value, &git.CommitOptions{Author: &object.Signature{Name: "bench", Email: "bench@localhost", When: time.Now()}})
+	hash, err := work.Commit(message, &git.CommitOptions{Author: &object.Signature{Name: "bench", Email: "bench@localhost", When: time.Now()}})
 	if err != nil {
 		b.Fatal(err)
 	}
