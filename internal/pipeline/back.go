@@ -94,6 +94,9 @@ func (p *pass) turn(ctx context.Context, undone release.Release, asked settle.Wi
 	undone.Verdict, undone.Trigger, undone.Target = release.RollingBack, release.Manual, to.Number
 	undone.Decided, undone.Request = p.Now(), asked.Back
 	undone.Cause = cmp.Or(asked.Back.Reason, "no reason was given")
+	if err := p.announce(ctx, p.requested("Rollback", undone)); err != nil {
+		return undone, fmt.Errorf("recording the request: %w", err)
+	}
 	return undone, p.end(ctx, undone)
 }
 

@@ -42,6 +42,14 @@ func (p *pass) about(kind record.Kind, one release.Release) record.Entry {
 	return entry
 }
 
+// requested makes the entry which says that a person asked for something.
+func (p *pass) requested(reason string, one release.Release) record.Entry {
+	entry := p.about(record.Requested, one)
+	entry.Reason, entry.Message = reason, one.Request.Reason
+	entry.Details = map[string]string{"token": one.Request.Token}
+	return entry
+}
+
 // announce records an intent. What it announces must not follow when it cannot be recorded.
 func (p *pass) announce(ctx context.Context, entry record.Entry) error {
 	entry.Message = p.unit.hide(entry.Message)

@@ -38,6 +38,9 @@ func (p *pass) open(ctx context.Context, to *goal) error {
 		one.ForwardOnly = irreversible(before.set.Objects(), to.set.Objects())
 	}
 	former, _ := p.unit.book.Latest()
+	if one.Request != nil {
+		p.note(ctx, p.requested("Retry", one))
+	}
 	if err := p.announce(ctx, p.about(record.ReleaseBegun, one)); err != nil {
 		return fmt.Errorf("recording the release: %w", err)
 	}

@@ -2,10 +2,6 @@ package gitrepository
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -44,21 +40,11 @@ func (c *Controller) recordSettings(ctx context.Context, object *sourcev1.GitRep
 }
 
 func configured(object *sourcev1.GitRepository, now time.Time) (record.Entry, error) {
-	spec, err := json.Marshal(object.Spec)
-	if err != nil {
-		return record.Entry{}, fmt.Errorf("encoding spec: %w", err)
-	}
-	entry := about(object, record.Configured, now)
-	entry.Actor = record.Actor{} // the object does not say who changed it
-	entry.Message = "The settings are those of generation " + strconv.FormatInt(object.Generation, 10)
+	entry, err := record.Settings(about(object, record.Configured, now).Subject, object.Generation, object.Spec, now)
 	if object.Spec.Suspend {
 		entry.Reason = meta.SuspendedReason
 	}
-	entry.Details = map[string]string{
-		"generation": strconv.FormatInt(object.Generation, 10),
-		"digest":     fmt.Sprintf("sha256:%x", sha256.Sum256(spec)),
-	}
-	return entry, nil
+	return entry, err
 }
 
 // entriesOf lists what is new in an outcome. What repeats itself is no news: a failure is told when its

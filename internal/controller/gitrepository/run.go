@@ -137,9 +137,18 @@ func (c *Controller) store(ctx context.Context, object *sourcev1.GitRepository, 
 		Revision:       result.Revision,
 		LastUpdateTime: metav1.NewTime(c.Now().UTC().Truncate(time.Second)),
 		Size:           &size,
-		Metadata:       map[string]string{"holdfast.dev/author": result.Commit.Author, "holdfast.dev/title": result.Commit.Subject},
+		Metadata:       o.metadata(result.Commit),
 	}
 	return o
+}
+
+// metadata tells those who deliver an artifact which commit it is, and who signed it.
+func (o outcome) metadata(commit git.Commit) map[string]string {
+	known := map[string]string{"holdfast.dev/author": commit.Author, "holdfast.dev/title": commit.Subject}
+	if o.signature != "" {
+		known["holdfast.dev/signature"] = o.signature
+	}
+	return known
 }
 
 // previous returns the tree whose compressed files a new one can take over. It is only a help: where

@@ -2,6 +2,7 @@ package kustomization
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -15,6 +16,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record"
 )
 
 // reconciler visits a unit whenever something woke it. A visit never waits: it brings the unit as
@@ -70,6 +72,9 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := v.adopt(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := v.configured(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
 	token, _ := meta.ReconcileAnnotationValue(unit.Annotations)
 	v.asked = token != "" && token != v.status.LastHandledReconcileAt
 	after := v.run(ctx)
@@ -84,6 +89,27 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: after}, nil
+}
+
+// configured records that the settings of the unit are others, once for each generation. What cannot be
+// recorded where it must be is not acted upon.
+func (v *visit) configured(ctx context.Context) error {
+	if v.unit.Generation == v.status.ObservedGeneration || v.unit.Generation == v.note.configured {
+		return nil
+	}
+	about := record.Subject{Kind: kustomizev1.KustomizationKind, Namespace: v.unit.Namespace, Name: v.unit.Name}
+	entry, err := record.Settings(about, v.unit.Generation, v.unit.Spec, v.now())
+	if err != nil {
+		return err
+	}
+	if v.unit.Spec.Suspend {
+		entry.Reason = meta.SuspendedReason
+	}
+	if err := v.Record.Record(ctx, entry); err != nil {
+		return fmt.Errorf("recording the settings: %w", err)
+	}
+	v.note.configured = v.unit.Generation
+	return nil
 }
 
 // run does the work of a visit and returns when to come back without being woken; 0 is never.

@@ -16,6 +16,8 @@ type note struct {
 	written *kustomizev1.Kustomization
 	// verify is when the unit is due to be checked against the cluster as a whole.
 	verify time.Time
+	// configured is the generation whose settings were recorded.
+	configured int64
 	// failures counts failed visits in a row.
 	failures int
 	// waiting is since when the unit has been waiting for others, zero while it is not.
