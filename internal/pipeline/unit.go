@@ -27,6 +27,7 @@ type unit struct {
 	stood   numbered // the set that the cluster is on, where it is at hand
 	trial   trial
 	started bool // a pass has been made since the program started
+	behind  bool // what stands was not written as a whole since then
 	looks   int  // passes put off until the watches are in sync
 	// readable are the health checks that the unit's own identity may look at.
 	readable map[object.Ref]bool

@@ -29,7 +29,7 @@ func (l *Line) Uphold(ctx context.Context, job Job, cause error) Outcome {
 // reject ends a pass whose wish cannot be had, and upholds what was applied before.
 func (p *pass) reject(ctx context.Context, out Outcome, err error) Outcome {
 	out = out.fail(err)
-	if len(p.unit.memory) == 0 {
+	if len(p.unit.memory) == 0 || p.unit.behind {
 		return p.recover(ctx, out)
 	}
 	return p.uphold(ctx, out, []check.Passed{p.unit.passed, p.unit.applied, p.unit.stood.set})
@@ -50,7 +50,7 @@ func (p *pass) uphold(ctx context.Context, out Outcome, sets []check.Passed) Out
 }
 
 // recover upholds the standing release after a restart, when nothing is remembered of it: it is
-// compared with the cluster as a whole, once.
+// compared with the cluster as a whole, until that has succeeded once.
 func (p *pass) recover(ctx context.Context, out Outcome) Outcome {
 	standing, err := p.standing(ctx)
 	if err != nil || standing.number == 0 {
@@ -64,6 +64,7 @@ func (p *pass) recover(ctx context.Context, out Outcome) Outcome {
 	if p.unit.early(p.job, p.live) {
 		return out.again(lookPause)
 	}
+	p.unit.behind = true
 	return p.correct(ctx, out, standing.set)
 }
 
@@ -81,6 +82,7 @@ func (p *pass) correct(ctx context.Context, out Outcome, set check.Passed) Outco
 	})
 	p.confirmDrift(ctx, drifts, result.Changes, err)
 	out.Upheld = append(out.Upheld, result.Changes.Made()...)
+	p.unit.behind = p.unit.behind && err != nil
 	if err != nil && after == 0 {
 		after = upholdPause
 	}
