@@ -113,11 +113,57 @@ func checkObject(t *testing.T, object *unstructured.Unstructured) {
 	}
 	id := identity(object)
 	if object.GetKind() == "Secret" {
-		t.Errorf("%s is a secret in plain text", id)
+		checkPlaceholder(t, object)
 	}
 	// Prometheus has braces of its own; every other pair is a variable that nobody set.
 	if strings.Contains(strings.ReplaceAll(string(raw), "${1}/${2}", ""), "${") {
 		t.Errorf("%s still has a variable: %s", id, raw)
+	}
+}
+
+// checkPlaceholder checks that a Secret holds nothing that anybody needs: it is a template, which is
+// filled in and encrypted when a repository is made of the platform.
+func checkPlaceholder(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	filled := false
+	for name, value := range secretData(t, object) {
+		switch {
+		case value == "PLACEHOLDER":
+			filled = true
+		case name != "user":
+			t.Errorf("%s holds a value for %s, and should hold a placeholder", identity(object), name)
+		}
+	}
+	if !filled {
+		t.Errorf("%s holds no placeholder", identity(object))
+	}
+}
+
+// TestSecretsAreUsed checks that what is encrypted arrives where it is read.
+func TestSecretsAreUsed(t *testing.T) {
+	for _, name := range environments {
+		env := renderEnvironment(t, platform(t, nil), name)
+		for _, u := range append([]unit{env.root}, env.units...) {
+			if u.name != "flux-system" && (u.spec.Decryption == nil || u.spec.Decryption.SecretRef == nil || u.spec.Decryption.SecretRef.Name != "sops-age") {
+				t.Errorf("%s: unit %s does not decrypt with sops-age", name, u.name)
+			}
+		}
+		if got := secretData(t, env.need(t, "Secret", "nextcloud-database"))["password"]; got != "PLACEHOLDER" {
+			t.Errorf("%s: the database's password is %q, want the variable of the cluster's Secret", name, got)
+		}
+		mounted := map[string]bool{}
+		for _, w := range workloads(t, env) {
+			for _, volume := range w.pod.Volumes {
+				if volume.Secret != nil {
+					mounted[w.namespace+"/"+volume.Secret.SecretName] = true
+				}
+			}
+		}
+		for _, secret := range []string{"nextcloud/nextcloud-database", "nextcloud/nextcloud-administrator"} {
+			if !mounted[secret] {
+				t.Errorf("%s: no workload mounts Secret %s", name, secret)
+			}
+		}
 	}
 }
 

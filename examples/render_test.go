@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -120,13 +121,35 @@ func variables(t *testing.T, spec kustomizev1.KustomizationSpec, env environment
 	}
 	values := map[string]string{}
 	for _, reference := range spec.PostBuild.SubstituteFrom {
-		data, _, err := unstructured.NestedStringMap(env.need(t, reference.Kind, reference.Name).Object, "data")
+		held := env.need(t, reference.Kind, reference.Name)
+		if reference.Kind == "Secret" {
+			maps.Copy(values, secretData(t, held))
+			continue
+		}
+		data, _, err := unstructured.NestedStringMap(held.Object, "data")
 		if err != nil {
 			t.Fatal(err)
 		}
 		maps.Copy(values, data)
 	}
 	return render.Variables{Enabled: true, Values: values}
+}
+
+// secretData returns what a Secret holds, decoded.
+func secretData(t *testing.T, object *unstructured.Unstructured) map[string]string {
+	t.Helper()
+	var secret corev1.Secret
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &secret); err != nil {
+		t.Fatalf("%s: %v", identity(object), err)
+	}
+	values := maps.Clone(secret.StringData)
+	if values == nil {
+		values = map[string]string{}
+	}
+	for name, value := range secret.Data {
+		values[name] = string(value)
+	}
+	return values
 }
 
 func build(t *testing.T, renderer *render.Renderer, input render.Input) []*unstructured.Unstructured {

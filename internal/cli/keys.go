@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"holdfast.dev/holdfast/internal/cli/preview"
+	"holdfast.dev/holdfast/internal/secret/keyring"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
 )
 
 // keysAtHand finds the age keys of the person at this machine, where sops looks for them: in SOPS_AGE_KEY,
-// in the file that SOPS_AGE_KEY_FILE names, and in the file in the folder of the user's settings. A file
-// that is named by a flag is the only one. No command is run for keys, as sops would.
+// in the file that SOPS_AGE_KEY_FILE names, and in the file in the folder of the user's settings; and in
+// the files that `holdfast secrets init` and `up --demo` make. A file that is named by a flag is the only one. No command is run for keys, as sops would.
 func keysAtHand(named string) (map[string][]byte, error) {
 	data := map[string][]byte{}
 	read := func(file string) error {
@@ -40,6 +41,14 @@ func keysAtHand(named string) (map[string][]byte, error) {
 	}
 	if file, err := defaultKeyFile(); err == nil {
 		_ = read(file) // nobody asked for this one
+	}
+	if config, err := os.UserConfigDir(); err == nil {
+		ours, _ := filepath.Glob(filepath.Join(keyring.Folder(config), "*.agekey"))
+		for _, file := range ours {
+			if _, err := keyring.Load(keyring.Options{Files: []string{file}}); err == nil {
+				_ = read(file) // nor for these
+			}
+		}
 	}
 	return data, nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,7 @@ import (
 	"holdfast.dev/holdfast/examples"
 	"holdfast.dev/holdfast/internal/cli/up"
 	"holdfast.dev/holdfast/internal/localcluster"
+	"holdfast.dev/holdfast/internal/secret/keyring"
 )
 
 type upFlags struct {
@@ -48,6 +50,9 @@ func newUpCommand(std Streams) *cobra.Command {
 }
 
 func runUp(ctx context.Context, std Streams, f upFlags) error {
+	if config, err := os.UserConfigDir(); err == nil { // without one, the demo says what is missing
+		f.Keys = keyring.Folder(config)
+	}
 	f.Platform, f.Out, f.Colour = examples.Platform(), std.Out, std.Colour()
 	f.Start = func(ctx context.Context, progress func(string)) (up.Cluster, error) {
 		f.cluster.Progress = progress

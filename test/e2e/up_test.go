@@ -68,6 +68,12 @@ func TestDemo(t *testing.T) {
 		_, err := client.CoreV1().ConfigMaps("playground").Get(ctx, "hello", metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})
+	up.breakAndRevert(client)
+	up.checkSecrets(client)
+	up.stop()
+
+	up.start()
+	up.waitFor("all 5 units ready")
 	up.stop()
 }
 
@@ -100,6 +106,8 @@ func await(t *testing.T, what string, done func() bool) {
 // demo is `holdfast up --demo` as a process.
 type demo struct {
 	t       *testing.T
+	binary  string
+	home    string
 	dir     string
 	command *exec.Cmd
 	lock    sync.Mutex
@@ -111,17 +119,29 @@ type demo struct {
 func startDemo(t *testing.T) *demo {
 	t.Helper()
 	home := t.TempDir()
-	d := &demo{t: t, dir: filepath.Join(home, "platform"), news: make(chan struct{}, 1), ended: make(chan error, 1)}
-	d.command = exec.Command(program(t), "up", "--demo", d.dir)
-	d.command.Dir = home
-	d.command.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(home, "data"), "HOME="+home, "KUBECONFIG=")
+	d := &demo{t: t, binary: program(t), home: home, dir: filepath.Join(home, "platform")}
+	t.Cleanup(func() {
+		_ = d.command.Process.Kill()
+		if t.Failed() {
+			t.Logf("the program said:\n%s", d.text())
+		}
+	})
+	d.start()
+	return d
+}
+
+// start starts the program, for the first time or again.
+func (d *demo) start() {
+	d.t.Helper()
+	d.news, d.ended, d.said = make(chan struct{}, 1), make(chan error, 1), nil
+	d.command = d.holdfast("up", "--demo", d.dir)
 	out, err := d.command.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	d.command.Stderr = d.command.Stdout
 	if err := d.command.Start(); err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	go func() {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -135,13 +155,15 @@ func startDemo(t *testing.T) *demo {
 		}
 		d.ended <- d.command.Wait()
 	}()
-	t.Cleanup(func() {
-		_ = d.command.Process.Kill()
-		if t.Failed() {
-			t.Logf("the program said:\n%s", d.text())
-		}
-	})
-	return d
+}
+
+// holdfast is the program with some arguments, as the person of the demo runs it.
+func (d *demo) holdfast(args ...string) *exec.Cmd {
+	command := exec.Command(d.binary, args...)
+	command.Dir = d.home
+	command.Env = append(os.Environ(), "HOME="+d.home, "KUBECONFIG=",
+		"XDG_DATA_HOME="+filepath.Join(d.home, "data"), "XDG_CONFIG_HOME="+filepath.Join(d.home, "config"))
+	return command
 }
 
 // program builds the binary; Go's cache makes that cheap after the first time.
@@ -177,10 +199,7 @@ func (d *demo) waitFor(text string) {
 // client uses the kubeconfig that the program printed, as kubectl would.
 func (d *demo) client() kubernetes.Interface {
 	d.t.Helper()
-	d.waitFor("export KUBECONFIG=")
-	_, rest, _ := strings.Cut(d.text(), "export KUBECONFIG=")
-	file, _, _ := strings.Cut(rest, "\n")
-	config, err := clientcmd.BuildConfigFromFlags("", file)
+	config, err := clientcmd.BuildConfigFromFlags("", d.kubeconfig())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -193,6 +212,15 @@ func (d *demo) client() kubernetes.Interface {
 		d.t.Fatalf("the printed kubeconfig does not lead to the platform: %v", err)
 	}
 	return client
+}
+
+// kubeconfig is the file that the program printed.
+func (d *demo) kubeconfig() string {
+	d.t.Helper()
+	d.waitFor("export KUBECONFIG=")
+	_, rest, _ := strings.Cut(d.text(), "export KUBECONFIG=")
+	file, _, _ := strings.Cut(rest, "\n")
+	return file
 }
 
 func has(namespaces []corev1.Namespace, name string) bool {
@@ -215,14 +243,26 @@ func (d *demo) write(name, content string) {
 	}
 }
 
-func (d *demo) git(args ...string) {
+func (d *demo) git(args ...string) string {
 	d.t.Helper()
 	command := exec.Command("git", args...)
 	command.Dir = d.dir
 	command.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@localhost", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@localhost")
-	if out, err := command.CombinedOutput(); err != nil {
+	out, err := command.CombinedOutput()
+	if err != nil {
 		d.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// shell runs a command line as a person pastes it, in the demo's folder.
+func (d *demo) shell(line string) {
+	d.t.Helper()
+	command := exec.Command("sh", "-c", line)
+	command.Dir = d.dir
+	if out, err := command.CombinedOutput(); err != nil {
+		d.t.Fatalf("%s: %v\n%s", line, err, out)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/redact"
 )
 
 // manager is the field manager of the two resources that tie the repository to the cluster.
@@ -20,14 +21,14 @@ var keep = map[string]string{object.KeyReconcile: "disabled"}
 // bootstrap ties a repository to the cluster: a source and a root unit, under the names that
 // repositories made for Flux refer to.
 func bootstrap(ctx context.Context, cluster *kube.Cluster, deliver origin) error {
+	if err := giveKeys(ctx, cluster, deliver.keys); err != nil {
+		return err
+	}
 	meta := map[string]any{"name": rootName, "namespace": namespace, "annotations": keep}
 	for _, resource := range []struct {
 		ref  object.Ref
 		body map[string]any
 	}{
-		{object.Ref{Version: "v1", Kind: "Namespace", Name: namespace}, map[string]any{
-			"metadata": map[string]any{"name": namespace},
-		}},
 		{object.Ref{Group: "source.toolkit.fluxcd.io", Version: "v1", Kind: "GitRepository", Namespace: namespace, Name: rootName}, map[string]any{
 			"metadata": meta,
 			"spec":     map[string]any{"url": deliver.url, "ref": map[string]any{"branch": deliver.branch}, "interval": "1m"},
@@ -40,18 +41,42 @@ func bootstrap(ctx context.Context, cluster *kube.Cluster, deliver origin) error
 			},
 		}},
 	} {
-		version := resource.ref.Version
-		if resource.ref.Group != "" {
-			version = resource.ref.Group + "/" + version
+		if err := create(ctx, cluster, resource.ref, resource.body); err != nil {
+			return err
 		}
-		resource.body["apiVersion"], resource.body["kind"] = version, resource.ref.Kind
-		body, err := json.Marshal(resource.body)
-		if err != nil {
-			return fmt.Errorf("encoding %s: %w", resource.ref, err)
-		}
-		if _, err := cluster.Apply(ctx, resource.ref, body, kube.ApplyOptions{Manager: manager}); err != nil {
-			return fmt.Errorf("creating %s: %w", resource.ref, err)
-		}
+	}
+	return nil
+}
+
+// giveKeys makes the namespace, and the Secret with the keys that open what is delivered. Where none
+// are at hand, the keys that the cluster has stay.
+func giveKeys(ctx context.Context, cluster *kube.Cluster, keys map[string]redact.Bytes) error {
+	home := object.Ref{Version: "v1", Kind: "Namespace", Name: namespace}
+	err := create(ctx, cluster, home, map[string]any{"metadata": map[string]any{"name": namespace}})
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	data := map[string][]byte{}
+	for name, key := range keys {
+		data[name] = key.Reveal()
+	}
+	return create(ctx, cluster, object.Ref{Version: "v1", Kind: "Secret", Namespace: namespace, Name: keySecret}, map[string]any{
+		"metadata": map[string]any{"name": keySecret, "namespace": namespace}, "data": data,
+	})
+}
+
+func create(ctx context.Context, cluster *kube.Cluster, ref object.Ref, body map[string]any) error {
+	version := ref.Version
+	if ref.Group != "" {
+		version = ref.Group + "/" + version
+	}
+	body["apiVersion"], body["kind"] = version, ref.Kind
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", ref, err)
+	}
+	if _, err := cluster.Apply(ctx, ref, encoded, kube.ApplyOptions{Manager: manager}); err != nil {
+		return fmt.Errorf("creating %s: %w", ref, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"holdfast.dev/holdfast/internal/localrepo"
+	"holdfast.dev/holdfast/internal/model/redact"
 )
 
 // origin is what is delivered: a folder on this machine or a remote repository, and a path in it.
@@ -20,6 +22,7 @@ type origin struct {
 	branch     string
 	path       string
 	created    bool // the demo's folder was made just now
+	keys       map[string]redact.Bytes
 }
 
 // clustersDir is where platform repositories keep one folder for each environment.
@@ -29,11 +32,11 @@ const clustersDir = "clusters"
 const demoDir = "holdfast-demo"
 
 // find decides what to deliver.
-func find(o Options) (origin, error) {
+func find(ctx context.Context, o Options) (origin, error) {
 	if strings.Contains(o.Target, "://") {
 		return remote(o)
 	}
-	found, err := local(o)
+	found, err := local(ctx, o)
 	if err != nil {
 		return origin{}, err
 	}
@@ -61,7 +64,7 @@ func remote(o Options) (origin, error) {
 	return origin{url: o.Target, branch: branch, path: chosen(o)}, nil
 }
 
-func local(o Options) (origin, error) {
+func local(ctx context.Context, o Options) (origin, error) {
 	if !o.Demo {
 		dir := o.Target
 		if dir == "" {
@@ -78,7 +81,11 @@ func local(o Options) (origin, error) {
 		repository, err := localrepo.Open(dir)
 		return origin{repository: repository}, err
 	}
-	repository, err := localrepo.Create(dir, o.Platform, "Begin with the example platform")
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return origin{}, fmt.Errorf("finding the demo's folder: %w", err)
+	}
+	repository, err := scaffold(ctx, dir, o)
 	return origin{repository: repository, created: true}, err
 }
 

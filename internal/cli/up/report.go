@@ -3,8 +3,10 @@ package up
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +62,16 @@ func (r *reporter) origin(deliver origin) {
 	r.line("Delivering %s of %s, branch %s", orRoot(deliver.path), what, deliver.branch)
 }
 
+// keys tells which keys the cluster gets.
+func (r *reporter) keys(deliver origin, folder string) {
+	if deliver.keys != nil && len(deliver.keys) == 0 {
+		r.line("%s  %s no key of %s in %s: its secrets open only if the cluster has it", r.since(), r.bad("✗"), deliver.path, folder)
+	}
+	for _, name := range slices.Sorted(maps.Keys(deliver.keys)) {
+		r.line("%s  %s key of %s: %s", r.since(), r.good("✓"), deliver.path, filepath.Join(folder, name))
+	}
+}
+
 func orRoot(path string) string {
 	if path == "" {
 		return "the root"
@@ -78,11 +90,12 @@ type summary struct {
 	*reporter
 	facts   Cluster
 	deliver origin
+	demo    bool
 	told    string
 }
 
-func (r *reporter) summaryOf(cluster Cluster, deliver origin) *summary {
-	return &summary{reporter: r, facts: cluster, deliver: deliver}
+func (r *reporter) summaryOf(cluster Cluster, deliver origin, demo bool) *summary {
+	return &summary{reporter: r, facts: cluster, deliver: deliver, demo: demo}
 }
 
 // changed reports a step of one unit or source, if there is one to report.
@@ -104,19 +117,9 @@ func (s *summary) changed(before, now standing) {
 		if now.reason == "DependencyNotReady" || strings.HasPrefix(now.message, "Source ") {
 			mark = s.dim("·")
 		}
-		text = now.reason + ": " + firstLines(now.message)
+		text = trouble(now)
 	}
 	s.line("%s  %s %-6s %s  %s", s.since(), mark, now.kind, now.name, text)
-}
-
-// firstLines keeps a long message from flooding the terminal.
-func firstLines(message string) string {
-	const most = 5
-	lines := strings.Split(strings.TrimSpace(message), "\n")
-	if len(lines) > most {
-		lines = append(lines[:most], "…")
-	}
-	return strings.Join(lines, "\n           ")
 }
 
 func (s *summary) gone(now standing) {
@@ -167,6 +170,9 @@ func (s *summary) next() {
 		s.line("  cd %s", dir)
 		s.line("  $EDITOR %s", filepath.Join(orDot(s.deliver.path), "…"))
 		s.line("  git commit -am 'Try it'")
+	}
+	if s.demo {
+		s.recipes()
 	}
 	s.line("Ctrl-C stops it.")
 	s.line("")

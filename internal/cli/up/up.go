@@ -31,7 +31,8 @@ type Options struct {
 	Once    bool
 	Timeout time.Duration
 
-	Platform fs.FS // the example platform
+	Platform fs.FS  // the example platform
+	Keys     string // folder of the demo's keys, where `holdfast secrets` finds them
 	Out      io.Writer
 	Colour   bool
 	// Start starts the cluster and tells progress; the returned function stops it.
@@ -52,11 +53,15 @@ const (
 	namespace   = "flux-system"
 	rootName    = "flux-system"
 	stopTimeout = 20 * time.Second
+
+	// demoBake is how long a release of the demo has to stay healthy to be good: people want to break
+	// something soon.
+	demoBake = 10 * time.Second
 )
 
 // Run brings the platform up and reports on it until ctx ends, or, with Once, until it stands.
 func Run(ctx context.Context, o Options) error {
-	deliver, err := find(o)
+	deliver, err := find(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -84,10 +89,18 @@ func run(ctx context.Context, o Options, deliver origin, cluster Cluster, say *r
 	if err != nil {
 		return err
 	}
-	daemon, err := operator.New(ctx, operator.Config{
+	config := operator.Config{
 		REST: cluster.Config(), Dir: dir, InstallCRDs: true, Jitter: 0.05, Log: logr.Discard(),
 		LoopbackAlerts: true, // whoever runs this may well try an alert against a program beside it
-	})
+	}
+	if o.Demo {
+		config.Kustomizations.Releases.Bake = demoBake
+		if deliver.keys, err = keysFor(deliver, o.Keys); err != nil {
+			return err
+		}
+		say.keys(deliver, o.Keys)
+	}
+	daemon, err := operator.New(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -121,7 +134,7 @@ func run(ctx context.Context, o Options, deliver origin, cluster Cluster, say *r
 		if err := bootstrap(ctx, client, deliver); err != nil {
 			return err
 		}
-		if err := follow(ctx, cluster.Config(), o, say.summaryOf(cluster, deliver)); err != nil {
+		if err := follow(ctx, cluster.Config(), o, say.summaryOf(cluster, deliver, o.Demo)); err != nil {
 			return err
 		}
 		return ended
