@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"holdfast.dev/holdfast/internal/eventually"
+	"holdfast.dev/holdfast/internal/model/release"
 	"holdfast.dev/holdfast/internal/record/history"
 )
 
@@ -33,29 +34,44 @@ func stuck(name string) string {
 	return strings.Replace(manifest, "      containers:", "      nodeSelector: {nobody: here}\n      containers:", 1)
 }
 
+// counted checks what a kept release says of how many objects it changed.
+func (w *world) counted(name string, number int64, want release.Counts) {
+	w.t.Helper()
+	for _, one := range w.releases(name) {
+		if one.Number == number {
+			if diff := cmp.Diff(want, one.Counts); diff != "" {
+				w.t.Errorf("release %d changed (-want +got):\n%s", number, diff)
+			}
+			return
+		}
+	}
+	w.t.Errorf("release %d is not kept", number)
+}
+
 // verdicts returns what the kept releases of a unit came to, the newest first.
 func (w *world) verdicts(name string) []string {
 	w.t.Helper()
+	var told []string
+	for _, one := range w.releases(name) {
+		told = append(told, string(one.Verdict))
+	}
+	return told
+}
+
+// releases returns the kept releases of a unit, the newest first.
+func (w *world) releases(name string) release.Book {
+	w.t.Helper()
 	var list metav1.PartialObjectMetadataList
-	list.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("List"))
 	list.APIVersion, list.Kind = "v1", "SecretList"
 	check(w.t, w.client.List(w.t.Context(), &list, client.InNamespace("flux-system"), client.HasLabels{history.LabelUnit}))
-	found := map[int64]string{}
-	newest := int64(0)
+	var book release.Book
 	for i := range list.Items {
 		_, unit, one, err := history.Decode(&list.Items[i])
 		if err == nil && unit.Namespace == w.namespace && unit.Name == name {
-			found[one.Number] = string(one.Verdict)
-			newest = max(newest, one.Number)
+			book = book.With(one)
 		}
 	}
-	var told []string
-	for number := newest; number > 0; number-- {
-		if verdict, kept := found[number]; kept {
-			told = append(told, verdict)
-		}
-	}
-	return told
+	return book
 }
 
 // good waits until the newest release of a unit is good.
@@ -136,6 +152,8 @@ func TestRollbackRestoresExactly(t *testing.T) {
 		t.Errorf("the releases (-want +got):\n%s", diff)
 	}
 	w.told("apps", "Git wants "+bad)
+	w.counted("apps", 1, release.Counts{Objects: 3, Created: 3})
+	w.counted("apps", 2, release.Counts{Objects: 4, Created: 2, Configured: 2, Deleted: 1})
 	alerts := 0
 	for _, event := range w.events("apps") {
 		if strings.HasPrefix(event, "Warning") {

@@ -58,7 +58,7 @@ func (p *pass) deliver(ctx context.Context, wanted wish, out Outcome, fresh bool
 			return out.fail(err)
 		}
 	}
-	p.count(&to.release, out)
+	p.count(to.release, out)
 	return p.rule(ctx, to, p.settle(to.set, out))
 }
 
@@ -163,7 +163,7 @@ func (p *pass) fell(ctx context.Context, to goal, out Outcome, failure error) Ou
 		p.refused(ctx, to.release, failure)
 		return p.tend(ctx, p.reject(ctx, out, failure))
 	case to.release.Verdict == release.Pending:
-		p.count(&to.release, out)
+		p.count(to.release, out)
 		return p.condemn(ctx, to.release, release.ApplyError, out.fail(failure))
 	default:
 		return p.reject(ctx, out, failure)

@@ -145,25 +145,34 @@ func shortened(text string) string {
 	return text[:most] + " …"
 }
 
-// count adds what a pass did to a release that is not judged yet.
-func (p *pass) count(one *release.Release, out Outcome) {
+// count notes what a pass did towards a release that is not judged yet.
+func (p *pass) count(one release.Release, out Outcome) {
 	if one.Verdict != release.Pending {
 		return
 	}
+	trial := p.unit.try(one.Number)
 	for _, change := range out.Changes {
 		switch change.Action {
 		case object.Created:
-			one.Counts.Created++
-			one.Made = append(one.Made, change.Ref)
+			trial.counts.Created++
+			trial.made = append(trial.made, change.Ref)
 		case object.Configured:
-			one.Counts.Configured++
+			trial.counts.Configured++
 		}
 	}
-	one.Counts.Deleted += len(out.Pruned.Made())
-	if len(one.Stages) == 0 {
-		one.Stages = p.run.stages
+	trial.counts.Deleted += len(out.Pruned.Made())
+	if len(trial.stages) == 0 {
+		trial.stages = p.run.stages
 	}
-	p.unit.book = p.unit.book.With(*one)
+}
+
+// noted adds to a release what was noted of it.
+func (p *pass) noted(one release.Release) release.Release {
+	if trial := p.unit.trial; trial.number == one.Number && len(one.Stages) == 0 {
+		trial.counts.Objects = one.Counts.Objects
+		one.Counts, one.Made, one.Stages = trial.counts, trial.made, trial.stages
+	}
+	return one
 }
 
 // end gives a release its verdict, durably.

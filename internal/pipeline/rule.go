@@ -103,6 +103,7 @@ func cause(trigger release.Trigger, trouble verdict, sight settle.Sight) error {
 
 // praise ends the judgement of a release that is good.
 func (p *pass) praise(ctx context.Context, one release.Release, out Outcome) Outcome {
+	one = p.noted(one)
 	one.Verdict, one.Ended = release.Good, p.unit.now
 	if err := p.end(ctx, one); err != nil {
 		return out.again(recordPause) // the cluster is fine; only our memory of it has to be made good
@@ -120,6 +121,7 @@ const recordPause = 5 * time.Second
 // condemn ends a release badly, and goes back to the last good one if there is a way. The outcome has
 // failed, and says why.
 func (p *pass) condemn(ctx context.Context, one release.Release, trigger release.Trigger, out Outcome) Outcome {
+	one = p.noted(one)
 	p.excuse(ctx, &one)
 	sentence := settle.Pass(p.unit.book, one, p.job.Policy, p.unit.now)
 	one.Trigger, one.Cause, one.Decided = trigger, shortened(p.unit.hide(out.Err.Error())), p.Now()

@@ -53,6 +53,9 @@ type trial struct {
 	// changed are the objects in which it differs from the release before, by Ref.Key; nil while that
 	// is not known, as after a restart.
 	changed map[object.Ref]bool
+	counts  release.Counts
+	made    []object.Ref
+	stages  []release.Stage
 	healthy time.Time // since when all is healthy
 	was     bool      // all was healthy once
 	bad     time.Time // since when something speaks against it
