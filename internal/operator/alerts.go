@@ -71,6 +71,7 @@ func (o *Operator) serveAlerts() error {
 		Sender:           send.NewClient(send.Options{Loopback: o.config.LoopbackAlerts}),
 		OwnNamespaceOnly: o.config.Kustomizations.NoCrossNamespaceRefs,
 		Limits:           o.config.AlertLimits,
+		Meter:            o.metrics,
 		Log:              o.config.Log.WithName("alert"),
 	})
 	o.hears = append(o.hears, func(said event.Event) { dispatcher.Take(said) })

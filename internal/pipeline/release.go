@@ -115,25 +115,36 @@ func changed(before, after []object.Object) map[object.Ref]bool {
 	return differ
 }
 
-// refused keeps that a wish was rejected, once for each cause and revision. Nothing depends on it, so
-// it is no trouble if it cannot be kept.
+// refused keeps that a wish was rejected, once for each cause; the same wish keeps its number. Nothing
+// depends on it, so it is no trouble if it cannot be kept.
 func (p *pass) refused(ctx context.Context, one release.Release, cause error) {
 	one.Cause = shortened(p.unit.hide(cause.Error()))
-	if len(p.unit.book) > 0 {
-		newest := p.unit.book[0]
-		same := newest.Verdict == release.Rejected && newest.Cause == one.Cause && newest.Fingerprint == one.Fingerprint
-		if same && newest.Label.Revision == one.Label.Revision {
-			return
-		}
-	}
 	one.Verdict, one.Begun, one.Ended = release.Rejected, p.unit.now, p.unit.now
 	one.Stages = p.run.stages
+	keep := func() error { return p.Shelf.Add(ctx, p.job.Unit, one, nil) }
+	if newest, again := p.rejectedBefore(one); again {
+		if newest.Cause == one.Cause {
+			return
+		}
+		one.Number, one.Begun = newest.Number, newest.Begun
+		keep = func() error { return p.Shelf.Change(ctx, p.job.Unit, one) }
+	}
 	entry := p.about(record.ReleaseRejected, one)
 	entry.Reason, entry.Message = fault.ReasonOf(cause, "ReconciliationFailed"), one.Cause
 	p.note(ctx, entry)
-	if err := p.Shelf.Add(ctx, p.job.Unit, one, nil); err == nil {
+	if err := keep(); err == nil {
 		p.unit.book = p.unit.book.With(one)
 	}
+}
+
+// rejectedBefore tells whether the newest release is the same wish, rejected.
+func (p *pass) rejectedBefore(one release.Release) (release.Release, bool) {
+	if len(p.unit.book) == 0 {
+		return release.Release{}, false
+	}
+	newest := p.unit.book[0]
+	same := newest.Fingerprint == one.Fingerprint && newest.Label.Revision == one.Label.Revision
+	return newest, same && newest.Verdict == release.Rejected
 }
 
 // shortened bounds a text that is kept with a release.

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/revision"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 	"holdfast.dev/holdfast/internal/store"
 )
@@ -144,9 +145,9 @@ func (c *Controller) store(ctx context.Context, object *sourcev1.GitRepository, 
 
 // metadata tells those who deliver an artifact which commit it is, and who signed it.
 func (o outcome) metadata(commit git.Commit) map[string]string {
-	known := map[string]string{"holdfast.dev/author": commit.Author, "holdfast.dev/title": commit.Subject}
+	known := map[string]string{revision.AuthorKey: commit.Author, revision.TitleKey: commit.Subject}
 	if o.signature != "" {
-		known["holdfast.dev/signature"] = o.signature
+		known[revision.SignatureKey] = o.signature
 	}
 	return known
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/revision"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
 )
@@ -155,7 +156,7 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 		return job, err
 	}
 	v.revision, v.origin = artifact.Revision, originRevision(artifact)
-	job.Label, job.Signature = labelOf(artifact), artifact.Metadata[artifactSignature]
+	job.Label, job.Signature = labelOf(artifact), artifact.Metadata[revision.SignatureKey]
 	if err := v.dependencies(ctx, v.unit, artifact); err != nil {
 		return job, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/release"
+	"holdfast.dev/holdfast/internal/model/revision"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
 )
@@ -27,13 +28,6 @@ const (
 	AnnotationRollBackTo  = "holdfast.dev/roll-back-to" // its number; empty is the good one before
 	AnnotationReason      = "holdfast.dev/reason"       // why somebody asks
 	AnnotationRequestedBy = "holdfast.dev/requested-by" // who asks, as his client says
-)
-
-// Keys of an artifact's metadata that tell people which commit it is. A GitRepository of ours has them.
-const (
-	artifactAuthor    = "holdfast.dev/author"
-	artifactTitle     = "holdfast.dev/title"
-	artifactSignature = "holdfast.dev/signature"
 )
 
 // Releases are how units' releases are judged where a unit does not say otherwise.
@@ -124,6 +118,6 @@ func wishesDiffer(before, after map[string]string) bool {
 func labelOf(artifact *meta.Artifact) release.Label {
 	return release.Label{
 		Revision: artifact.Revision, Origin: originRevision(artifact),
-		Author: artifact.Metadata[artifactAuthor], Title: artifact.Metadata[artifactTitle],
+		Author: artifact.Metadata[revision.AuthorKey], Title: artifact.Metadata[revision.TitleKey],
 	}
 }

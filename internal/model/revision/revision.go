@@ -5,6 +5,13 @@ package revision
 
 import "strings"
 
+// Keys of an artifact's metadata by which a source of ours tells which commit a revision is.
+const (
+	AuthorKey    = "holdfast.dev/author"    // "Name <address>"
+	TitleKey     = "holdfast.dev/title"     // first line of the message
+	SignatureKey = "holdfast.dev/signature" // who signed it, where that was verified
+)
+
 // Join makes a revision string of a name (branch, tag or full reference, may be empty) and a digest
 // with its algorithm ("sha1:…").
 func Join(name, digest string) string {

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -64,6 +65,18 @@ func (d *Dispatcher) attempt(ending context.Context, one *delivery) {
 	}
 	d.save(context.WithoutCancel(ctx), changes)
 	d.tell(one, end, err)
+	d.measure(target.Type, end, err)
+}
+
+// measure counts an attempt.
+func (d *Dispatcher) measure(provider string, end ending, err error) {
+	if d.Meter == nil {
+		return
+	}
+	if end.gone {
+		d.Meter.Alert(cmp.Or(provider, "unknown"), err)
+	}
+	d.Meter.AlertQueue(d.queue.count(), d.queue.oldest(d.Now()))
 }
 
 // forget lets an object's next failure be told as a first one: the readers do not know of this one.

@@ -74,8 +74,17 @@ type Options struct {
 	// OwnNamespaceOnly keeps alerts from hearing of other namespaces (Flux's --no-cross-namespace-refs).
 	OwnNamespaceOnly bool
 	Limits           Limits
+	Meter            Meter // nil counts nothing
 	Log              logr.Logger
 	Now              func() time.Time // nil means time.Now
+}
+
+// Meter counts what becomes of messages. It must not block.
+type Meter interface {
+	// Alert counts a delivery that came to an end, to a provider of a type.
+	Alert(provider string, err error)
+	// AlertQueue says how many messages wait, and for how long the oldest of them has.
+	AlertQueue(waiting int, oldest time.Duration)
 }
 
 const (

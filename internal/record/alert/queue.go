@@ -182,3 +182,16 @@ func (q *queue) count() int {
 	}
 	return sum
 }
+
+// oldest returns for how long the oldest message has been waiting; 0 where none is.
+func (q *queue) oldest(now time.Time) time.Duration {
+	q.lock.Lock()
+	defer q.lock.Unlock()
+	var longest time.Duration
+	for _, one := range q.lanes {
+		if len(one.waiting) > 0 {
+			longest = max(longest, now.Sub(one.waiting[0].Since))
+		}
+	}
+	return longest
+}
