@@ -203,7 +203,9 @@ func (p *pass) close(ctx context.Context, undone release.Release, out Outcome, k
 		"seconds": fmt.Sprintf("%.3f", undone.Ended.Sub(undone.Decided).Seconds()),
 	}
 	p.note(ctx, entry)
-	p.note(ctx, p.about(record.Held, undone))
+	held := p.about(record.Held, undone)
+	held.Message = fmt.Sprintf("what Git wants is held; the cluster is kept on release %d", undone.Target)
+	p.note(ctx, held)
 	return p.held(undone, out)
 }
 

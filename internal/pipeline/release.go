@@ -41,7 +41,9 @@ func (p *pass) open(ctx context.Context, to *goal) error {
 	if one.Request != nil {
 		p.note(ctx, p.requested("Retry", one))
 	}
-	if err := p.announce(ctx, p.about(record.ReleaseBegun, one)); err != nil {
+	begun := p.about(record.ReleaseBegun, one)
+	begun.Message = fmt.Sprintf("release %d begins, with %d objects", one.Number, one.Counts.Objects)
+	if err := p.announce(ctx, begun); err != nil {
 		return fmt.Errorf("recording the release: %w", err)
 	}
 	if err := p.Shelf.Add(ctx, p.job.Unit, one, to.set.Objects()); err != nil {
