@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"holdfast.dev/holdfast/internal/cli/secrets/editor"
+	"holdfast.dev/holdfast/internal/eventually"
 )
 
 func script(t *testing.T, body string) string {
@@ -65,14 +65,10 @@ func TestEnd(t *testing.T) {
 		_, err := session.Edit(ctx, []byte("text"))
 		ended <- errors.Join(err, session.Close())
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(started); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the editor did not start")
-		}
-	}
+	eventually.True(t, "the editor has started", func() bool {
+		_, err := os.Stat(started)
+		return err == nil
+	})
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
