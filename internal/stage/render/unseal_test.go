@@ -322,6 +322,13 @@ func TestPassingErrorsAreForgotten(t *testing.T) {
 	}
 }
 
+// openedValues are what Flux's own tests find in its examples where it is another word than "value".
+var openedValues = map[string]string{
+	"Secret/patches-secret key":    "merge1",
+	"Secret/patches-secret merge2": "merge2",
+	"Secret/global-age-secret key": "global-value",
+}
+
 // TestCorporaSOPS: Flux's own examples, with their public keys.
 func TestCorporaSOPS(t *testing.T) {
 	root := filepath.Join(corpora(t), "flux-sops", "sops")
@@ -355,8 +362,12 @@ func TestCorporaSOPS(t *testing.T) {
 			}
 			for name, data := range dataOf(t, output) {
 				for key, value := range data {
-					if strings.TrimSpace(value) != "value" {
-						t.Errorf("%s: %s is %q", name, key, value)
+					want, other := openedValues[name+" "+key]
+					if !other {
+						want = "value"
+					}
+					if strings.TrimSpace(value) != want {
+						t.Errorf("%s: %s is %q, want %q", name, key, value, want)
 					}
 				}
 				if len(data) == 0 {
