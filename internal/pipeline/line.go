@@ -13,6 +13,7 @@ import (
 	"holdfast.dev/holdfast/internal/pipeline/settle"
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
+	"holdfast.dev/holdfast/internal/stage/check"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
@@ -23,6 +24,8 @@ type Options struct {
 	Shelf Shelf
 	// Recorder takes what happens; nil takes nothing.
 	Recorder record.Recorder
+	// Judges look at what a unit wants before anything of it is written.
+	Judges []check.Judge
 	// Tracer makes a span of each delivery and stage; nil makes none.
 	Tracer trace.Tracer
 	// Now is the clock; nil is time.Now.
@@ -101,7 +104,7 @@ func (p *pass) tell(out Outcome) Outcome {
 func (p *pass) advance(ctx context.Context) Outcome {
 	out := Outcome{Inventory: p.job.Inventory}
 	wanted, err := p.wish(ctx)
-	out.Fingerprint = wanted.digest
+	out.Fingerprint, out.Told = wanted.digest, wanted.set.Told()
 	if ctx.Err() != nil {
 		return out.fail(err)
 	}

@@ -112,6 +112,7 @@ func (m masked) Unwrap() error { return m.cause }
 
 // mask takes the values out of what an outcome says.
 func (u *unit) mask(out Outcome) Outcome {
+	out.Told = u.clear(out.Told)
 	if out.Err == nil {
 		return out
 	}
@@ -127,11 +128,16 @@ func (u *unit) hide(text string) string {
 	if text == "" {
 		return ""
 	}
+	return u.masking().Out(text)
+}
+
+// masking knows all values that must not be seen.
+func (u *unit) masking() redact.Mask {
 	var values []redact.Text
 	for _, some := range [][]redact.Text{
 		u.secrets.variables, u.secrets.revealed, u.secrets.former, kept(u.passed), kept(u.applied), kept(u.stood.set),
 	} {
 		values = append(values, some...)
 	}
-	return redact.Out(text, values)
+	return redact.NewMask(values)
 }

@@ -43,6 +43,7 @@ func (p *pass) open(ctx context.Context, to *goal) error {
 	}
 	begun := p.about(record.ReleaseBegun, one)
 	begun.Message = fmt.Sprintf("release %d begins, with %d objects", one.Number, one.Counts.Objects)
+	begun.Findings = p.unit.clear(to.set.Told())
 	if err := p.announce(ctx, begun); err != nil {
 		return fmt.Errorf("recording the release: %w", err)
 	}
@@ -133,6 +134,7 @@ func (p *pass) refused(ctx context.Context, one release.Release, cause error) {
 	}
 	entry := p.about(record.ReleaseRejected, one)
 	entry.Reason, entry.Message = fault.ReasonOf(cause, "ReconciliationFailed"), one.Cause
+	entry.Findings = p.unit.findingsOf(cause)
 	p.note(ctx, entry)
 	if err := keep(); err == nil {
 		p.unit.book = p.unit.book.With(one)

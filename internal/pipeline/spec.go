@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/model/finding"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/release"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
@@ -80,6 +81,8 @@ type Job struct {
 	Inventory []object.Ref
 	// Save stores an inventory before objects that it names come to exist.
 	Save func(ctx context.Context, inventory []object.Ref) error
+	// Allowed is what the unit's author acknowledges beforehand: deletions that are refused otherwise.
+	Allowed string
 	// Verify asks the server about every object instead of trusting watches.
 	Verify bool
 	// Restart begins the wait for health anew, even where it ran out before.
@@ -116,6 +119,8 @@ type Outcome struct {
 	// Upheld are corrections towards what was applied before, made because the wish of now could not
 	// be had.
 	Upheld object.Changes
+	// Told is what was found of the wish without refusing it.
+	Told []finding.Finding
 	// Applied says that the whole set is in the cluster and stale objects are gone.
 	Applied bool
 	// Checked says that health was asked for; Healthy that all of it is given, since Waited.

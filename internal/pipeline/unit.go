@@ -15,9 +15,10 @@ import (
 // does, costs one dry-run of each object and nothing else.
 type unit struct {
 	memory  apply.Memory
-	checked string // fingerprint that passed was made of, empty when it may change
+	checked checked // what passed was made of, empty when it may change
 	passed  check.Passed
-	applied check.Passed // the latest set that was written as a whole
+	doomed  map[object.Ref]bool // what passed was allowed to delete, by Ref.Key
+	applied check.Passed        // the latest set that was written as a whole
 	site    *observe.Observer
 	now     time.Time // of the pass that is under way
 	secrets secrets   // in what was rendered of late

@@ -35,26 +35,9 @@ func (p *pass) wish(ctx context.Context) (wish, error) {
 	wanted.digest = rendered.Fingerprint
 	wanted.fingerprint = fingerprint(rendered.Fingerprint, p.job)
 	wanted.set, err = step(ctx, p, "check", func(ctx context.Context) (check.Passed, error) {
-		return p.unit.check(ctx, p.job, rendered)
+		return p.check(ctx, rendered, wanted.fingerprint)
 	})
 	return wanted, err
-}
-
-// check judges what was rendered, once for each fingerprint.
-func (u *unit) check(ctx context.Context, job Job, rendered render.Output) (check.Passed, error) {
-	if u.checked == rendered.Fingerprint && u.checked != "" {
-		return u.passed, nil
-	}
-	passed, err := check.Run(ctx, job.Site.Cluster, rendered.Objects)
-	if err != nil {
-		u.checked = ""
-		return check.Passed{}, err
-	}
-	u.passed, u.checked = passed, ""
-	if passed.Complete() {
-		u.checked = rendered.Fingerprint
-	}
-	return passed, nil
 }
 
 // fingerprint identifies what is wanted and how it is to be applied and judged. A commit is only a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"holdfast.dev/holdfast/internal/model/finding"
 	"holdfast.dev/holdfast/internal/model/object"
 )
 
@@ -128,6 +129,8 @@ type Entry struct {
 	Message string    `json:"message,omitempty"`
 	Objects []Touched `json:"objects,omitempty"`
 	Stages  []Stage   `json:"stages,omitempty"`
+	// Findings are what the gate had to say: why a release was rejected, or what it was let pass with.
+	Findings []finding.Finding `json:"findings,omitempty"`
 	// Details are further facts, by name: timings, counts, tokens of requests. No secrets.
 	Details map[string]string `json:"details,omitempty"`
 }

@@ -258,6 +258,9 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 	v.status.Inventory = inventoryTo(out.Inventory)
 	v.stand(out)
 	v.tellChanges(out)
+	if out.Fingerprint != "" && (out.Phase != pipeline.Failed || len(out.Told) > 0) {
+		v.tellFindings(out)
+	}
 	took := v.now().Sub(v.started)
 	switch out.Phase {
 	case pipeline.Failed:

@@ -23,6 +23,8 @@ const (
 	annotationBake        = "holdfast.dev/bake"         // how long a release has to stay healthy to be good
 	annotationForwardOnly = "holdfast.dev/forward-only" // "true": there is no way back
 
+	annotationAllowed = "holdfast.dev/allow-delete" // what may be deleted that is spared otherwise
+
 	AnnotationRetry       = "holdfast.dev/retry"        // a token: try once more what is held
 	AnnotationRollBack    = "holdfast.dev/roll-back"    // a token: go back to an older release
 	AnnotationRollBackTo  = "holdfast.dev/roll-back-to" // its number; empty is the good one before
@@ -73,6 +75,7 @@ func (r Releases) apply(job *pipeline.Job, u *kustomizev1.Kustomization) error {
 		}
 		job.Policy.Bake = bake
 	}
+	job.Allowed = u.Annotations[annotationAllowed]
 	job.Retry = requestOf(u, AnnotationRetry)
 	if job.Back = requestOf(u, AnnotationRollBack); job.Back == nil {
 		return nil

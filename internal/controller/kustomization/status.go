@@ -21,13 +21,17 @@ type attempt struct {
 
 // set adds or replaces a condition. Flux's limit on messages is ours: a longer one would be refused.
 func set(status *kustomizev1.KustomizationStatus, kind string, value metav1.ConditionStatus, reason, message string, generation int64) {
-	if len(message) > kustomizev1.MaxConditionMessageLength {
-		const ellipsis = " …"
-		message = strings.ToValidUTF8(message[:kustomizev1.MaxConditionMessageLength-len(ellipsis)], "") + ellipsis
-	}
 	apimeta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: kind, Status: value, Reason: reason, Message: message, ObservedGeneration: generation,
+		Type: kind, Status: value, Reason: reason, Message: shortenedCondition(message), ObservedGeneration: generation,
 	})
+}
+
+func shortenedCondition(message string) string {
+	const ellipsis = " …"
+	if len(message) <= kustomizev1.MaxConditionMessageLength {
+		return message
+	}
+	return strings.ToValidUTF8(message[:kustomizev1.MaxConditionMessageLength-len(ellipsis)], "") + ellipsis
 }
 
 func drop(status *kustomizev1.KustomizationStatus, kinds ...string) {

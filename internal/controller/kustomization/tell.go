@@ -9,10 +9,12 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/finding"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
 )
@@ -69,6 +71,25 @@ func (v *visit) tellChanges(out pipeline.Outcome) {
 	}
 	for _, contest := range out.Contested {
 		v.tell(corev1.EventTypeWarning, contest)
+	}
+}
+
+// ConditionFindings is on a unit while something was found of what it wants that does not refuse it.
+const ConditionFindings = "Findings"
+
+// tellFindings reports what was found of a wish that passed: once, and by a condition as long as it is so.
+func (v *visit) tellFindings(out pipeline.Outcome) {
+	told := finding.Of(out.Told, finding.Warning)
+	if len(told) == 0 {
+		drop(&v.status, ConditionFindings)
+		return
+	}
+	text := finding.Lines(told)
+	before := apimeta.FindStatusCondition(v.status.Conditions, ConditionFindings)
+	known := before != nil && before.Message == shortenedCondition(text)
+	set(&v.status, ConditionFindings, metav1.ConditionTrue, "Warnings", text, v.generation)
+	if !known {
+		v.tell(corev1.EventTypeWarning, text)
 	}
 }
 
