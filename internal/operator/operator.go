@@ -155,11 +155,13 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 		})
 	}
 	o.observer = watch(o.cluster)
+	renderer := render.New(render.Options{Count: o.metrics.Build})
 	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
 	return kustomization.Setup(ctx, o.manager, kustomization.Deps{
-		Client:  o.manager.GetClient(),
-		Metrics: o.metrics,
-		Line: pipeline.New(render.New(render.Options{Count: o.metrics.Build}), applier, pipeline.Options{
+		Client:   o.manager.GetClient(),
+		Metrics:  o.metrics,
+		Renderer: renderer,
+		Line: pipeline.New(applier, pipeline.Options{
 			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
 			Recorder: o.recorder,
 			Tracer:   o.tracing.Tracer(),

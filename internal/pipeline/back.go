@@ -11,6 +11,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/release"
+	"holdfast.dev/holdfast/internal/pipeline/phase"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
@@ -30,7 +31,8 @@ func (p *pass) objects(ctx context.Context, number int64) (numbered, error) {
 	if err != nil {
 		return numbered{}, fmt.Errorf("checking release %d again: %w", number, err)
 	}
-	return numbered{number, set}, nil
+	kept, hooks := p.parted(set)
+	return numbered{number, kept, hooks}, nil
 }
 
 // goBack undoes the latest release: it writes the release that is gone back to, deletes what only the
@@ -63,6 +65,13 @@ func (p *pass) goBack(ctx context.Context, asked settle.Wish, out Outcome) Outco
 			return out.fail(fmt.Errorf("recording the rollback: %w", err))
 		}
 	}
+	out, state := p.aboutToGoBack(ctx, &undone, target, out)
+	switch state {
+	case waiting:
+		return out
+	case foiled:
+		return p.lost(ctx, undone, out, out.Err)
+	}
 	out, failure := p.write(ctx, &goal{set: target.set, release: undone}, out)
 	switch {
 	case failure != nil && apply.Refused(failure):
@@ -77,7 +86,36 @@ func (p *pass) goBack(ctx context.Context, asked settle.Wish, out Outcome) Outco
 	if out.Phase != Done {
 		return out
 	}
-	return p.arrive(ctx, undone, target.set, out, left)
+	return p.arrive(ctx, undone, target, out, left)
+}
+
+// aboutToGoBack writes into the ledger that something is undone, and runs the hooks that come before.
+func (p *pass) aboutToGoBack(ctx context.Context, undone *release.Release, target numbered, out Outcome) (Outcome, performed) {
+	if p.job.Ledger == nil || undone.Verdict != release.RollingBack {
+		return out, through
+	}
+	if undone.Back.Revision == 0 {
+		to, _ := p.unit.book.Numbered(undone.Target)
+		filed, err := p.job.Ledger.Open(ctx, Act{Release: *undone, Target: to})
+		if err != nil {
+			return out.fail(fmt.Errorf("writing the rollback to the ledger: %w", err)).again(recordPause), waiting
+		}
+		undone.Back = filed
+		if err := p.end(ctx, *undone); err != nil {
+			return out.fail(err).again(recordPause), waiting
+		}
+	}
+	return p.perform(ctx, undone, target.hooks, phase.PreRollback, out)
+}
+
+// fileBack writes the end of a rollback into the ledger.
+func (p *pass) fileBack(ctx context.Context, undone *release.Release, good bool) error {
+	if p.job.Ledger == nil || undone.Back.Revision == 0 || undone.Back.Closed {
+		return nil
+	}
+	err := p.job.Ledger.Close(ctx, undone.Back, End{Good: good, Cause: undone.Note, Runs: undone.Runs})
+	undone.Back.Closed = err == nil
+	return err
 }
 
 // turn begins a rollback that a person asked for.
@@ -139,7 +177,7 @@ func holdsData(ref object.Ref) bool {
 }
 
 // arrive waits for the health of what was gone back to, and ends the rollback.
-func (p *pass) arrive(ctx context.Context, undone release.Release, target check.Passed, out Outcome, left []object.Ref) Outcome {
+func (p *pass) arrive(ctx context.Context, undone release.Release, target numbered, out Outcome, left []object.Ref) Outcome {
 	if undone.Verdict != release.RollingBack {
 		return p.held(undone, out)
 	}
@@ -147,11 +185,13 @@ func (p *pass) arrive(ctx context.Context, undone release.Release, target check.
 	for _, ref := range undone.Baseline {
 		excused[ref.Key()] = true
 	}
-	refs := p.job.checks(target)
+	refs := p.job.checks(target.set)
 	awaited := len(refs) > 0
 	if !awaited {
-		for _, one := range target.Objects() {
-			refs = append(refs, one.Ref)
+		for _, one := range target.set.Objects() {
+			if p.Family == object.Kustomizations || p.minds(one) {
+				refs = append(refs, one.Ref)
+			}
 		}
 	}
 	found := judge(refs, p.job.Site.Observer.State).without(excused)
@@ -165,6 +205,13 @@ func (p *pass) arrive(ctx context.Context, undone release.Release, target check.
 		return p.lost(ctx, undone, out, found.timeout(waited))
 	case len(found.pending) > 0 && waited < p.job.Timeout:
 		return p.returning(undone, out, found).again(p.job.Timeout - waited)
+	}
+	out, state := p.perform(ctx, &undone, target.hooks, phase.PostRollback, out)
+	switch state {
+	case waiting:
+		return out
+	case foiled:
+		return p.lost(ctx, undone, out, out.Err)
 	}
 	undone.Verdict, undone.Ended = release.RolledBack, p.Now()
 	if len(left) > 0 {
@@ -193,7 +240,11 @@ func (p *pass) close(ctx context.Context, undone release.Release, out Outcome, k
 	if before, _ := p.unit.book.Numbered(undone.Number); before.Verdict == undone.Verdict {
 		return p.held(undone, out)
 	}
-	if err := p.end(ctx, undone); err != nil {
+	err := p.fileBack(ctx, &undone, undone.Verdict == release.RolledBack)
+	if err == nil {
+		err = p.end(ctx, undone)
+	}
+	if err != nil {
 		return out.fail(err).again(recordPause)
 	}
 	entry := p.about(kind, undone)

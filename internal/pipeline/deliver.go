@@ -17,6 +17,8 @@ import (
 // goal is a set that the cluster is to be brought to, as a release.
 type goal struct {
 	set     check.Passed
+	hooks   check.Passed
+	like    release.Release // that has the same objects, if any
 	release release.Release
 	// fresh says that the release was not begun yet: it is when its first object is about to be written.
 	fresh bool
@@ -24,12 +26,12 @@ type goal struct {
 
 // deliver brings the cluster to Git's wish: as the latest release, or as a new one.
 func (p *pass) deliver(ctx context.Context, wanted wish, out Outcome, fresh bool) Outcome {
-	to := goal{set: wanted.set, fresh: fresh}
+	to := goal{set: wanted.set, hooks: wanted.hooks, like: wanted.like, fresh: fresh}
 	if fresh {
 		to.release = p.next(wanted)
 	} else {
 		to.release, _ = p.unit.book.Latest()
-		p.unit.stood = numbered{to.release.Number, to.set}
+		p.unit.stood = numbered{to.release.Number, to.set, to.hooks}
 	}
 	if err := p.unit.mayLook(ctx, p.job); err != nil {
 		return out.fail(err)
@@ -39,6 +41,13 @@ func (p *pass) deliver(ctx context.Context, wanted wish, out Outcome, fresh bool
 	}
 	if p.unit.early(p.job, p.live) {
 		return out.park("looking at what is in the cluster", lookPause)
+	}
+	out, state := p.prepare(ctx, &to, out)
+	switch state {
+	case waiting:
+		return out
+	case foiled:
+		return p.condemn(ctx, to.release, release.HookFailed, out)
 	}
 	out, failure := p.write(ctx, &to, out)
 	if failure != nil {
@@ -59,11 +68,26 @@ func (p *pass) deliver(ctx context.Context, wanted wish, out Outcome, fresh bool
 		}
 	}
 	p.count(to.release, out)
-	return p.rule(ctx, to, p.settle(to.set, out))
+	return p.conclude(ctx, to, p.settle(to.set, out))
+}
+
+// conclude does what follows a set that was written and looked at: what runs after it, and the ruling.
+func (p *pass) conclude(ctx context.Context, to goal, out Outcome) Outcome {
+	out, state := p.after(ctx, &to, out)
+	switch {
+	case state == waiting:
+		return out
+	case state == foiled && to.release.Verdict == release.Pending:
+		return p.condemn(ctx, to.release, triggerOf(out.Err), out)
+	case state == foiled:
+		return out
+	}
+	return p.rule(ctx, to, out)
 }
 
 // claim tells the observer what the unit owns, in the cluster and in the set.
 func (p *pass) claim(set check.Passed) error {
+	p.unit.claimed = set
 	owned := make([]object.Ref, 0, len(set.Objects())+len(p.job.Inventory))
 	wanted := make(map[object.Ref]bool, len(set.Objects()))
 	for _, one := range set.Objects() {
@@ -75,6 +99,7 @@ func (p *pass) claim(set check.Passed) error {
 			owned = append(owned, ref)
 		}
 	}
+	owned = append(owned, p.unit.running()...)
 	var others []object.Ref
 	if !p.job.Wait {
 		others = p.job.Checks
@@ -108,14 +133,18 @@ func (u *unit) early(job Job, live liveView) bool {
 // write applies a set. When it fails half-way, the inventory names what was reached, and the failure
 // is returned beside the outcome: what follows from it depends on what the set is.
 func (p *pass) write(ctx context.Context, to *goal, out Outcome) (Outcome, error) {
-	hold, after := p.unit.fights.review(ctx, p.unit.now, p.job, to.set, p.unit.memory, p.live, &out)
-	drifts, err := p.announceDrift(ctx, to.set, hold)
+	set := to.set
+	if to.delivered() {
+		set = p.upkeep(set, &out)
+	}
+	hold, after := p.unit.fights.review(ctx, p.unit.now, p.job, set, p.unit.memory, p.live, &out)
+	drifts, err := p.announceDrift(ctx, set, hold)
 	if err != nil {
 		return out, err
 	}
 	result, err := step(ctx, p, "apply", func(ctx context.Context) (apply.Result, error) {
 		return p.apply.Apply(ctx, apply.Request{
-			Cluster: p.job.Site.Cluster, Set: to.set, Memory: p.unit.memory, View: p.live, Owner: p.job.Unit,
+			Cluster: p.job.Site.Cluster, Set: set, Memory: p.unit.memory, View: p.live, Owner: p.job.Unit,
 			Force: p.job.Force, Ignore: p.job.Ignore, Hold: hold, Verify: p.job.Verify,
 			Intend: func(ctx context.Context, wanted []object.Ref) error {
 				if err := p.open(ctx, to); err != nil {

@@ -10,7 +10,6 @@ import (
 	"holdfast.dev/holdfast/internal/model/difference"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/record"
-	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
 )
 
@@ -83,7 +82,7 @@ func (p *pass) difference(ctx context.Context, wanted object.Object) record.Touc
 	if err != nil {
 		return drift
 	}
-	drift.By = latestOther(live)
+	drift.By = latestOther(live, p.live.manager)
 	if wish, err := wanted.Decode(); err == nil {
 		drift.Fields = difference.Wanted(wish.Object, live.Object, maxDifferences)
 	}
@@ -91,10 +90,10 @@ func (p *pass) difference(ctx context.Context, wanted object.Object) record.Touc
 }
 
 // latestOther names the field manager, beside us, that changed an object last.
-func latestOther(live *unstructured.Unstructured) string {
+func latestOther(live *unstructured.Unstructured, ours string) string {
 	name, latest := "", metav1.Time{}
 	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == apply.DefaultManager || entry.Subresource != "" || entry.Time == nil {
+		if entry.Manager == ours || entry.Subresource != "" || entry.Time == nil {
 			continue
 		}
 		if !entry.Time.Before(&latest) {

@@ -61,7 +61,7 @@ func (f fights) review(ctx context.Context, now time.Time, job Job, set check.Pa
 		if begins {
 			out.Contested = append(out.Contested, fmt.Sprintf(
 				"%s was corrected %d times within %s and is changed again by %s; the next correction is put off by %s",
-				wanted.Ref, fightLimit, fightWindow, opponent(ctx, job, wanted.Ref, state.Owner), wait))
+				wanted.Ref, fightLimit, fightWindow, opponent(ctx, job, wanted.Ref, state.Owner, live.manager), wait))
 		}
 	}
 	return hold, after
@@ -94,7 +94,7 @@ func (f *fight) correct(now time.Time, longest time.Duration) (begins bool, wait
 }
 
 // opponent names who changed the object last, beside us, for the message.
-func opponent(ctx context.Context, job Job, ref object.Ref, owner object.Owner) string {
+func opponent(ctx context.Context, job Job, ref object.Ref, owner object.Owner, ours string) string {
 	const unknown = "somebody"
 	if owner != job.Unit && owner.Name != "" {
 		return "unit " + owner.String() + ", which wants it, too"
@@ -103,7 +103,7 @@ func opponent(ctx context.Context, job Job, ref object.Ref, owner object.Owner) 
 	if err != nil {
 		return unknown
 	}
-	if name := latestOther(live); name != "" {
+	if name := latestOther(live, ours); name != "" {
 		return "field manager " + name
 	}
 	return unknown

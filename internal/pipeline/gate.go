@@ -8,7 +8,6 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/check"
-	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 // checked is what a set passed under; it is judged again when one of these is another.
@@ -20,7 +19,7 @@ type checked struct {
 
 // check judges what was rendered, once for each fingerprint, as long as no judge has become of another
 // opinion and nothing is to be deleted that was not when it passed.
-func (p *pass) check(ctx context.Context, rendered render.Output, fingerprint string) (check.Passed, error) {
+func (p *pass) check(ctx context.Context, rendered Rendered, fingerprint string) (check.Passed, error) {
 	u := p.unit
 	now := checked{rendered.Fingerprint, check.Version(p.job.Unit, p.Judges), p.job.Allowed}
 	if now.fingerprint != "" && u.checked == now && !p.moreDoomed() {
@@ -32,7 +31,7 @@ func (p *pass) check(ctx context.Context, rendered render.Output, fingerprint st
 		return check.Passed{}, err
 	}
 	u.passed, u.checked, u.doomed = passed, checked{}, nil
-	if passed.Complete() {
+	if passed.Complete() && p.job.Render.Fingerprint() == "" {
 		u.checked = now
 	}
 	for _, ref := range check.Stale(p.job.Inventory, passed.Objects()) {
@@ -58,7 +57,7 @@ func (p *pass) moreDoomed() bool {
 }
 
 // set shows the judges what is wanted and what is known around it.
-func (p *pass) set(rendered render.Output, fingerprint string) check.Set {
+func (p *pass) set(rendered Rendered, fingerprint string) check.Set {
 	return check.Set{
 		Unit: p.job.Unit, Objects: rendered.Objects, Kinds: p.job.Site.Cluster, Cluster: p.job.Site.Cluster,
 		Owned: p.job.Inventory, Prune: p.job.Prune, Allowed: p.job.Allowed, Force: p.job.Force,
@@ -68,7 +67,7 @@ func (p *pass) set(rendered render.Output, fingerprint string) check.Set {
 			return ours
 		},
 		Hidden: append(append([]redact.Text(nil), rendered.Revealed...), p.unit.secrets.variables...),
-		Read:   p.job.Render.Tree.Read,
+		Read:   rendered.Read,
 	}
 }
 

@@ -57,7 +57,9 @@ func (j Job) checks(passed check.Passed) []object.Ref {
 	if j.Wait {
 		refs = make([]object.Ref, 0, len(passed.Objects()))
 		for _, one := range passed.Objects() {
-			if !one.Rules.Skipped() {
+			job := j.NoJobs && one.Group == "batch" && one.Kind == "Job"
+			others := j.Ledger != nil && one.Rules.IfNotPresent // a definition that somebody else may have made
+			if !one.Rules.Skipped() && !job && !others {
 				refs = append(refs, one.Ref)
 			}
 		}

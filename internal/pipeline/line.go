@@ -14,7 +14,6 @@ import (
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
-	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 // Options are the parts of a line beside its stages. The zero value works, and forgets everything
@@ -32,19 +31,20 @@ type Options struct {
 	Now func() time.Time
 	// Kind is the kind of the units' own resources, for the record.
 	Kind string
+	// Family is that of the units. Hooks are known as such among the objects of HelmReleases only.
+	Family object.Family
 }
 
 // Line is the order of the stages. It is safe for concurrent use by different units.
 type Line struct {
 	Options
-	render  *render.Renderer
 	apply   *apply.Applier
 	units   units
 	outages outages
 }
 
-// New makes a line of its stages.
-func New(renderer *render.Renderer, applier *apply.Applier, options Options) *Line {
+// New makes a line that ends in a cluster by way of applier.
+func New(applier *apply.Applier, options Options) *Line {
 	if options.Shelf == nil {
 		options.Shelf = newForgetful()
 	}
@@ -57,7 +57,7 @@ func New(renderer *render.Renderer, applier *apply.Applier, options Options) *Li
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Line{Options: options, render: renderer, apply: applier}
+	return &Line{Options: options, apply: applier}
 }
 
 // Advance brings a unit as far as it will go at this moment. At most one call for the same unit may
@@ -67,7 +67,7 @@ func (l *Line) Advance(ctx context.Context, job Job) Outcome {
 	if err != nil {
 		return Outcome{Inventory: job.Inventory}.fail(err)
 	}
-	pass.unit.secrets.vary(job.Render.Variables)
+	pass.unit.secrets.vary(job.Render.Secrets())
 	out := pass.advance(ctx)
 	return pass.unit.mask(pass.tell(out))
 }
@@ -90,7 +90,7 @@ func (l *Line) begin(ctx context.Context, job Job) (*pass, error) {
 		return nil, fault.Because("ReconciliationFailed", fmt.Errorf("reading releases: %w", err))
 	}
 	unit.book = book
-	return &pass{Line: l, job: job, unit: unit, live: liveView{job.Site.Observer}}, nil
+	return &pass{Line: l, job: job, unit: unit, live: liveView{job.Site.Observer, l.apply.Manager()}}, nil
 }
 
 // tell adds to an outcome where the unit stands.
@@ -123,27 +123,10 @@ func (p *pass) advance(ctx context.Context) Outcome {
 	}
 }
 
-// Wants returns what a unit wants, without a look at any cluster. Objects that it leaves alone are
-// not among it.
-func (l *Line) Wants(ctx context.Context, input render.Input) ([]object.Ref, error) {
-	rendered, err := l.render.Render(ctx, input)
-	if err != nil {
-		return nil, err
-	}
-	refs := make([]object.Ref, 0, len(rendered.Objects))
-	for _, one := range rendered.Objects {
-		if !one.Rules.Skipped() {
-			refs = append(refs, one.Ref)
-		}
-	}
-	return refs, nil
-}
-
 // Forget drops what is remembered of a unit, and its claims in a cluster. Its releases stay.
 func (l *Line) Forget(unit object.Owner, site Site) {
 	l.units.forget(unit)
 	l.outages.forget(unit)
-	l.render.Forget(unit)
 	if site.Observer != nil {
 		site.Observer.Release(unit)
 	}

@@ -10,7 +10,10 @@ import (
 )
 
 // liveView shows the apply stage what the observe stage knows: stages do not know each other.
-type liveView struct{ observer *observe.Observer }
+type liveView struct {
+	observer *observe.Observer
+	manager  string // the field manager that we write as
+}
 
 func (v liveView) Live(ref object.Ref) apply.Live {
 	state := v.observer.State(ref)

@@ -7,25 +7,18 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/check"
-	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 // secrets are values that must not be seen: a server may repeat them when it refuses an object.
 type secrets struct {
-	variables []redact.Text // for substitution
+	variables []redact.Text // that go into what is rendered
 	revealed  []redact.Text // what was decrypted
 	// former are the values before the latest change: what is gone back to was made of them.
 	former []redact.Text
 }
 
-// vary takes the values that are substituted from now on.
-func (s *secrets) vary(variables render.Variables) {
-	var values []redact.Text
-	for name, secret := range variables.Secret {
-		if secret && variables.Values[name] != "" {
-			values = append(values, redact.Text(variables.Values[name]))
-		}
-	}
+// vary takes the values that go into what is rendered from now on.
+func (s *secrets) vary(values []redact.Text) {
 	s.former = parted(s.former, s.variables, values)
 	s.variables = values
 }
@@ -135,7 +128,8 @@ func (u *unit) hide(text string) string {
 func (u *unit) masking() redact.Mask {
 	var values []redact.Text
 	for _, some := range [][]redact.Text{
-		u.secrets.variables, u.secrets.revealed, u.secrets.former, kept(u.passed), kept(u.applied), kept(u.stood.set),
+		u.secrets.variables, u.secrets.revealed, u.secrets.former,
+		kept(u.passed), kept(u.applied), kept(u.stood.set), kept(u.stood.hooks),
 	} {
 		values = append(values, some...)
 	}

@@ -12,7 +12,6 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/check"
-	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 func TestMask(t *testing.T) {
@@ -27,14 +26,11 @@ func TestMask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hidden := &unit{stood: numbered{1, set}}
+	hidden := &unit{stood: numbered{number: 1, set: set}}
 	hidden.secrets.reveal([]redact.Text{"opened-before"})
-	hidden.secrets.vary(render.Variables{Values: map[string]string{"token": "substituted-before"}, Secret: map[string]bool{"token": true}})
+	hidden.secrets.vary([]redact.Text{"substituted-before"})
 	hidden.secrets.reveal([]redact.Text{"opened"})
-	hidden.secrets.vary(render.Variables{
-		Values: map[string]string{"token": `ab"c`, "longer": `ab"cd`, "color": "blue", "empty": ""},
-		Secret: map[string]bool{"token": true, "longer": true, "empty": true, "color": false},
-	})
+	hidden.secrets.vary([]redact.Text{`ab"c`, `ab"cd`})
 	cases := map[string]struct{ why, in, want string }{
 		"Plain":   {why: "as it is", in: `value ab"c is bad`, want: "value (secret) is bad"},
 		"Quoted":  {why: "as servers write it", in: `unsupported value: "ab\"c"`, want: `unsupported value: "(secret)"`},

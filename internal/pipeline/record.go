@@ -31,7 +31,7 @@ func (p *pass) about(kind record.Kind, one release.Release) record.Entry {
 		entry.Revision.Signature = ""
 	}
 	switch {
-	case one.Request != nil:
+	case one.Request != nil && !one.Request.Automatic:
 		entry.Actor = record.Actor{Type: record.Person, Name: one.Request.By}
 	case one.Label.Author != "" && kind == record.ReleaseBegun:
 		entry.Actor = record.Actor{Type: record.Author, Name: one.Label.Author}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast.dev/holdfast/internal/model/fault"
@@ -38,21 +39,31 @@ func (p *pass) open(ctx context.Context, to *goal) error {
 		one.ForwardOnly = irreversible(before.set.Objects(), to.set.Objects())
 	}
 	former, _ := p.unit.book.Latest()
-	if one.Request != nil {
+	if one.Request != nil && !one.Request.Automatic {
 		p.note(ctx, p.requested("Retry", one))
 	}
 	begun := p.about(record.ReleaseBegun, one)
+	if one.Request != nil && one.Request.Automatic {
+		begun.Details = map[string]string{"again": one.Request.Reason}
+	}
 	begun.Message = fmt.Sprintf("release %d begins, with %d objects", one.Number, one.Counts.Objects)
 	begun.Findings = p.unit.clear(to.set.Told())
 	if err := p.announce(ctx, begun); err != nil {
 		return fmt.Errorf("recording the release: %w", err)
 	}
-	if err := p.Shelf.Add(ctx, p.job.Unit, one, to.set.Objects()); err != nil {
+	if p.job.Ledger != nil {
+		filed, err := p.job.Ledger.Open(ctx, Act{Release: one, Like: to.like})
+		if err != nil {
+			return fmt.Errorf("writing the release to the ledger: %w", err)
+		}
+		one.Filed = filed
+	}
+	if err := p.Shelf.Add(ctx, p.job.Unit, one, slices.Concat(to.set.Objects(), to.hooks.Objects())); err != nil {
 		return fmt.Errorf("keeping the release: %w", err)
 	}
 	p.follow(ctx, former, one)
 	p.unit.book = p.unit.book.With(one)
-	p.unit.stood = numbered{one.Number, to.set}
+	p.unit.stood = numbered{one.Number, to.set, to.hooks}
 	to.release, to.fresh = one, false
 	return nil
 }

@@ -29,7 +29,7 @@ const goneTime = 2 * time.Second
 func (l *Line) Retire(ctx context.Context, farewell Farewell) Outcome {
 	unit := l.units.of(farewell.Unit)
 	out := Outcome{Inventory: farewell.Inventory}
-	live := liveView{farewell.Site.Observer}
+	live := liveView{farewell.Site.Observer, l.apply.Manager()}
 	if err := farewell.Site.Observer.Claim(observe.Claim{Owner: farewell.Unit, Owned: farewell.Inventory}); err != nil {
 		return out.fail(err)
 	}

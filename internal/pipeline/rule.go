@@ -22,6 +22,9 @@ func (p *pass) rule(ctx context.Context, to goal, out Outcome) Outcome {
 		p.watchOver(to.set)
 		return out
 	}
+	if one.Verdict == release.Failed && (one.Trigger == release.HookFailed || one.Trigger == release.TestFailed) {
+		return out.fail(fault.Because(reasonFor(one.Trigger), errors.New(one.Cause+"; not rolled back: "+one.Note)))
+	}
 	sight, trouble := p.look(to, out)
 	ruling, trigger := settle.Judge(one, sight, p.job.Policy, p.unit.now)
 	if one.Verdict == release.Failed && ruling != settle.Praise && ruling != settle.Bake {
@@ -57,7 +60,7 @@ func (p *pass) look(to goal, out Outcome) (settle.Sight, verdict) {
 	awaited := judge(checks, p.job.Site.Observer.State).without(excused)
 	var touched []object.Ref
 	for _, one := range to.set.Objects() {
-		if (trial.changed == nil || trial.changed[one.Key()]) && !one.Rules.Skipped() && one.Key() != p.job.Self.Key() {
+		if (trial.changed == nil || trial.changed[one.Key()]) && p.minds(one) {
 			touched = append(touched, one.Ref)
 		}
 	}
@@ -69,6 +72,13 @@ func (p *pass) look(to goal, out Outcome) (settle.Sight, verdict) {
 	trial.note(p.unit.now, sight)
 	sight.Healthy, sight.Bad = trial.healthy, trial.bad
 	return sight, all
+}
+
+// minds tells whether the health of an object says something of a release: not of one that is left alone,
+// or that others may have made.
+func (p *pass) minds(one object.Object) bool {
+	others := p.Family == object.HelmReleases && one.Rules.IfNotPresent
+	return !one.Rules.Skipped() && one.Key() != p.job.Self.Key() && !others
 }
 
 // note keeps since when a release is healthy, or bad.
@@ -101,6 +111,13 @@ func cause(trigger release.Trigger, trouble verdict, sight settle.Sight) error {
 	}
 }
 
+func reasonFor(trigger release.Trigger) string {
+	if trigger == release.TestFailed {
+		return ReasonTestFailed
+	}
+	return ReasonHookFailed
+}
+
 // praise ends the judgement of a release that is good.
 func (p *pass) praise(ctx context.Context, one release.Release, out Outcome) Outcome {
 	one = p.noted(one)
@@ -126,6 +143,9 @@ func (p *pass) condemn(ctx context.Context, one release.Release, trigger release
 	sentence := settle.Pass(p.unit.book, one, p.job.Policy, p.unit.now)
 	one.Trigger, one.Cause, one.Decided = trigger, shortened(p.unit.hide(out.Err.Error())), p.Now()
 	one.Note, one.Target, one.Frozen = sentence.Note, sentence.Target, sentence.Freeze
+	if err := p.file(ctx, &one, End{Cause: one.Cause, Runs: one.Runs}); err != nil {
+		return out.again(recordPause)
+	}
 	one.Verdict = release.RollingBack
 	if sentence.Target == 0 {
 		one.Verdict, one.Ended = release.Failed, one.Decided

@@ -11,7 +11,6 @@ import (
 	"holdfast.dev/holdfast/internal/pipeline/settle"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/observe"
-	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 // Site is a cluster that units are delivered to, under the identity that may write there.
@@ -45,7 +44,7 @@ type Job struct {
 	Unit object.Owner
 	// Self is the unit's own custom resource, so that a unit never waits for itself.
 	Self   object.Ref
-	Render render.Input
+	Render Rendering
 	Site   Site
 
 	Prune  bool
@@ -56,8 +55,17 @@ type Job struct {
 	Wait   bool
 	Checks []object.Ref
 	Health []observe.HealthExpr
-	// Timeout bounds the wait for health.
+	// NoJobs leaves Jobs out of what Wait asks for.
+	NoJobs bool
+	// Timeout bounds the wait for health, and for each hook.
 	Timeout time.Duration
+
+	// Ledger is where others keep a book of the unit; nil is nowhere. Without one there are no hooks.
+	Ledger Ledger
+	// Hooks says which hooks are not run, and Tests whether tests are; see Hooks.
+	Hooks Hooks
+	// Upkeep is what becomes of changes that others make.
+	Upkeep Upkeep
 
 	// Label is what Git calls the wish, for people and for the record.
 	Label release.Label
@@ -132,6 +140,8 @@ type Outcome struct {
 	// Latest is the newest release, of which something may be in the cluster; its number is 0 where
 	// there is none.
 	Latest release.Release
+	// Drifted names objects that others changed or deleted, and that are left so, as the unit wants it.
+	Drifted []object.Ref
 	// Contested tells, one sentence each, which corrections are put off because somebody keeps
 	// undoing them.
 	Contested []string

@@ -6,6 +6,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/release"
+	"holdfast.dev/holdfast/internal/pipeline/phase"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -15,9 +16,10 @@ import (
 // does, costs one dry-run of each object and nothing else.
 type unit struct {
 	memory  apply.Memory
-	checked checked // what passed was made of, empty when it may change
-	passed  check.Passed
+	checked checked             // what passed was made of, empty when it may change
+	passed  check.Passed        // with hooks
 	doomed  map[object.Ref]bool // what passed was allowed to delete, by Ref.Key
+	claimed check.Passed        // that the observer was told of last
 	applied check.Passed        // the latest set that was written as a whole
 	site    *observe.Observer
 	now     time.Time // of the pass that is under way
@@ -42,10 +44,11 @@ func (u *unit) begin(at Site, now time.Time) {
 	u.now = now
 }
 
-// numbered is what a release consists of.
+// numbered is what a release consists of, and the hooks that run for it.
 type numbered struct {
 	number int64
 	set    check.Passed
+	hooks  check.Passed
 }
 
 // trial is what was seen of the release that is under judgement.
@@ -61,6 +64,11 @@ type trial struct {
 	was     bool      // all was healthy once
 	bad     time.Time // since when something speaks against it
 	back    time.Time // since when its undoing is waited for
+	// tidied are the moments whose hooks are through, began the hooks that were made since the program
+	// started, and untested says that a failed test was told.
+	tidied   map[phase.Moment]bool
+	began    map[object.Ref]bool
+	untested bool
 }
 
 // try returns what was seen of a release, from now on of this one alone.

@@ -40,7 +40,7 @@ func (p *pass) reject(ctx context.Context, out Outcome, err error) Outcome {
 // is added to the error that there is.
 func (p *pass) uphold(ctx context.Context, out Outcome, sets []check.Passed) Outcome {
 	for _, set := range sets {
-		drifted := set.Only(func(wanted object.Object) bool { return p.unit.drifted(p.job.Unit, wanted, p.live) })
+		drifted := p.upkeep(set.Only(func(wanted object.Object) bool { return p.unit.drifted(p.job.Unit, wanted, p.live) }), &out)
 		if len(drifted.Objects()) == 0 {
 			continue
 		}
@@ -65,7 +65,7 @@ func (p *pass) recover(ctx context.Context, out Outcome) Outcome {
 		return out.again(lookPause)
 	}
 	p.unit.behind = true
-	return p.correct(ctx, out, standing.set)
+	return p.correct(ctx, out, p.upkeep(standing.set, &out))
 }
 
 // correct writes a set that has been in the cluster before.
@@ -106,7 +106,8 @@ func (p *pass) tend(ctx context.Context, out Outcome) Outcome {
 	if err != nil {
 		return out
 	}
-	judged := p.rule(ctx, goal{set: standing.set, release: latest}, p.settle(standing.set, Outcome{Inventory: out.Inventory}))
+	to := goal{set: standing.set, hooks: standing.hooks, release: latest}
+	judged := p.conclude(ctx, to, p.settle(standing.set, Outcome{Inventory: out.Inventory}))
 	if now, _ := p.unit.book.Latest(); now.Undone() {
 		judged.Upheld = append(out.Upheld, judged.Upheld...)
 		return judged

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/revision"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
@@ -116,7 +117,7 @@ func (v *visit) configured(ctx context.Context) error {
 // run does the work of a visit and returns when to come back without being woken; 0 is never.
 func (v *visit) run(ctx context.Context) time.Duration {
 	if v.unit.Spec.Suspend {
-		v.Line.Forget(ownerOf(v.unit), v.sites.siteOf(ownerOf(v.unit)))
+		v.drop(ownerOf(v.unit))
 		return 0
 	}
 	job, err := v.prepare(ctx)
@@ -160,20 +161,22 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 	if err := v.dependencies(ctx, v.unit, artifact); err != nil {
 		return job, err
 	}
-	if job.Render.Tree, err = v.Trees.Open(ctx, artifact); err != nil {
+	input := renderOf(v.unit)
+	if input.Tree, err = v.Trees.Open(ctx, artifact); err != nil {
 		return job, fault.Because(meta.ArtifactFailedReason, err)
 	}
-	if job.Render.Variables, err = v.variables(ctx, v.unit); err != nil {
+	if input.Variables, err = v.variables(ctx, v.unit); err != nil {
 		return job, err
 	}
-	if job.Render.Opener, err = v.opener(ctx, v.unit); err != nil {
+	if input.Opener, err = v.opener(ctx, v.unit); err != nil {
 		return job, err
 	}
+	job.Render = built{v.Renderer, input}
 	if job.Site, err = v.site(ctx, v.unit); err != nil {
 		return job, err
 	}
 	v.note.waiting = time.Time{}
-	job.Heirs = v.heirs(job.Render.Tree)
+	job.Heirs = v.heirs(input.Tree)
 	job.Restart = v.asked
 	job.Verify = v.asked || !v.note.verify.IsZero() && !v.now().Before(v.note.verify)
 	if job.Verify || v.note.verify.IsZero() {
@@ -357,6 +360,12 @@ func (r *reconciler) forget(name types.NamespacedName) {
 	owner := ownerOf(&kustomizev1.Kustomization{ObjectMeta: nameMeta(name)})
 	r.notes.forget(name)
 	r.Follower.Keep(owner.String(), nil)
-	r.Line.Forget(owner, r.sites.siteOf(owner))
+	r.drop(owner)
 	r.sites.leave(owner)
+}
+
+// drop forgets what is remembered of a unit, but not how it is reached.
+func (r *reconciler) drop(owner object.Owner) {
+	r.Renderer.Forget(owner)
+	r.Line.Forget(owner, r.sites.siteOf(owner))
 }

@@ -9,6 +9,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
+	"holdfast.dev/holdfast/internal/pipeline"
 )
 
 // heirs returns a function that tells which objects, of those that this unit gives up, other units of
@@ -33,7 +34,7 @@ func (v *visit) heirs(files tree.Tree) func(context.Context, []object.Ref) map[o
 			if input.Opener, err = v.opener(ctx, other); err != nil {
 				continue
 			}
-			wanted, err := v.Line.Wants(ctx, input)
+			wanted, err := pipeline.Wants(ctx, built{v.Renderer, input})
 			if err != nil {
 				continue
 			}

@@ -43,7 +43,7 @@ func jobOf(u *kustomizev1.Kustomization) (pipeline.Job, error) {
 		return pipeline.Job{}, fault.Stall(meta.HealthCheckFailedReason, err)
 	}
 	return pipeline.Job{
-		Unit: ownerOf(u), Self: selfOf(u), Render: renderOf(u),
+		Unit: ownerOf(u), Self: selfOf(u),
 		Prune: u.Spec.Prune, Force: u.Spec.Force, Ignore: ignore,
 		Wait: u.Spec.Wait, Checks: checks, Health: health,
 		Timeout: u.GetTimeout(), Interval: u.Spec.Interval.Duration,

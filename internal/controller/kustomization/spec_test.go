@@ -24,7 +24,7 @@ func unitWith(change func(*kustomizev1.KustomizationSpec)) *kustomizev1.Kustomiz
 }
 
 func TestJob(t *testing.T) {
-	job, err := jobOf(unitWith(func(s *kustomizev1.KustomizationSpec) {
+	unit := unitWith(func(s *kustomizev1.KustomizationSpec) {
 		s.Path, s.Prune, s.Force, s.Wait, s.TargetNamespace, s.NamePrefix, s.NameSuffix = "./apps", true, true, true, "web", "a-", "-z"
 		s.Timeout = &metav1.Duration{Duration: time.Second}
 		s.Components, s.IgnoreMissingComponents = []string{"../c"}, true
@@ -32,7 +32,8 @@ func TestJob(t *testing.T) {
 		s.Patches = []kustomize.Patch{{Patch: "p", Target: &kustomize.Selector{Kind: "Deployment", LabelSelector: "a=b"}}}
 		s.Images = []kustomize.Image{{Name: "n", NewName: "m", NewTag: "t", Digest: "d"}}
 		s.CommonMetadata = &kustomizev1.CommonMetadata{Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}}
-	}))
+	})
+	job, err := jobOf(unit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestJob(t *testing.T) {
 		Images:  []render.Image{{Name: "n", NewName: "m", NewTag: "t", Digest: "d"}}, Components: []string{"../c"}, IgnoreMissingComponents: true,
 		Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}, BuildMetadata: []string{"originAnnotations"},
 	}
-	if diff := cmp.Diff(want, job.Render); diff != "" {
+	if diff := cmp.Diff(want, renderOf(unit)); diff != "" {
 		t.Errorf("what the build is told (-want +got):\n%s", diff)
 	}
 	if job.Timeout != 30*time.Second {

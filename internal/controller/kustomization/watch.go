@@ -32,6 +32,7 @@ import (
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
+	"holdfast.dev/holdfast/internal/stage/render"
 )
 
 // trees opens the files of an artifact, from the local store or by HTTP, with its digest verified.
@@ -49,6 +50,7 @@ type follower interface {
 type Deps struct {
 	Client   client.Client // reads from the manager's cache
 	Line     *pipeline.Line
+	Renderer *render.Renderer
 	Trees    trees
 	Follower follower
 	Events   teller

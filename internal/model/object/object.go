@@ -53,6 +53,7 @@ func (o Object) Decode() (*unstructured.Unstructured, error) {
 // regard to case, except where noted.
 const (
 	ownerDomain      = "kustomize.toolkit.fluxcd.io/"
+	helmDomain       = "helm.toolkit.fluxcd.io/"
 	LabelOwnerName   = ownerDomain + "name"
 	LabelOwnerNS     = ownerDomain + "namespace"
 	KeyReconcile     = ownerDomain + "reconcile"  // disabled: neither applied nor pruned
@@ -60,8 +61,11 @@ const (
 	KeyForce         = ownerDomain + "force"      // enabled: recreate on an immutable field
 	KeyPrune         = ownerDomain + "prune"      // disabled: never deleted
 	KeySubstitute    = ownerDomain + "substitute" // disabled (exact case): variables stay as they are
+	KeyHelmDrift     = helmDomain + "driftDetection"
+	KeyHelmPolicy    = "helm.sh/resource-policy" // keep: never deleted
 	valueDisabled    = "disabled"
 	valueEnabled     = "enabled"
+	valueKeep        = "keep"
 	modeMerge        = "merge"
 	modeIfNotPresent = "ifnotpresent"
 	modeIgnore       = "ignore"
@@ -76,9 +80,10 @@ type Rules struct {
 	Force             bool // delete and create again when a field is immutable
 	PruneDisabled     bool // never delete
 	Expires           bool // a Job that the cluster removes when it is done: its absence is no drift
+	Drifts            bool // what others change of it, once it was delivered, stays as they want it
 }
 
-// RulesOf reads the rules of a desired or a live object. Annotations win over labels.
+// RulesOf reads the rules of a desired or a live object of a Kustomization. Annotations win over labels.
 func RulesOf(u *unstructured.Unstructured) Rules {
 	annotations, labels := u.GetAnnotations(), u.GetLabels()
 	get := func(key string) string {
@@ -97,6 +102,7 @@ func RulesOf(u *unstructured.Unstructured) Rules {
 		Force:             get(KeyForce) == valueEnabled,
 		PruneDisabled:     get(KeyPrune) == valueDisabled,
 		Expires:           expires && u.GetKind() == "Job",
+		Drifts:            get(KeyHelmDrift) == valueDisabled,
 	}
 }
 
@@ -109,8 +115,5 @@ type Owner struct{ Namespace, Name string }
 // String writes the owner as "namespace/name".
 func (o Owner) String() string { return o.Namespace + "/" + o.Name }
 
-// OwnerOf reads the owner labels; ok is false where either is missing.
-func OwnerOf(labels map[string]string) (owner Owner, ok bool) {
-	owner = Owner{Namespace: labels[LabelOwnerNS], Name: labels[LabelOwnerName]}
-	return owner, owner.Namespace != "" && owner.Name != ""
-}
+// OwnerOf reads the owner labels of a Kustomization; ok is false where either is missing.
+func OwnerOf(labels map[string]string) (owner Owner, ok bool) { return Kustomizations.OwnerOf(labels) }

@@ -41,6 +41,19 @@ func (b Book) Next() int64 {
 	return b[0].Number + 1
 }
 
+// Wanted returns the newest release of a fingerprint that the cluster is on, or was before what is being
+// undone. Its objects are kept, so that they need not be made again.
+func (b Book) Wanted(fingerprint string) (Release, bool) {
+	latest, _ := b.Latest()
+	standing, _ := b.Standing()
+	for _, one := range []Release{latest, standing} {
+		if one.Number != 0 && one.Fingerprint == fingerprint {
+			return one, true
+		}
+	}
+	return Release{}, false
+}
+
 // Answered tells whether a request was carried out, or is being.
 func (b Book) Answered(token string) bool {
 	_, found := b.find(func(r Release) bool { return r.Answers(token) })

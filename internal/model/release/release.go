@@ -37,6 +37,8 @@ const (
 	TimedOut   Trigger = "TimedOut"   // objects did not become healthy in time
 	Regressed  Trigger = "Regressed"  // objects became unhealthy during the bake
 	Manual     Trigger = "Manual"     // a person asked
+	HookFailed Trigger = "HookFailed" // what had to run before or after it did not come to a good end
+	TestFailed Trigger = "TestFailed" // its own tests speak against it
 )
 
 // Request is what a person asked for. Token tells one request from the next.
@@ -44,6 +46,25 @@ type Request struct {
 	Token  string `json:"token"`
 	By     string `json:"by,omitempty"` // as the person's client said
 	Reason string `json:"reason,omitempty"`
+	// Automatic says that nobody asked: the unit's own settings do.
+	Automatic bool `json:"automatic,omitempty"`
+}
+
+// Filing is how the ledger of others knows what was done: Helm counts revisions of its own.
+type Filing struct {
+	Revision int    `json:"revision,omitempty"`
+	Action   string `json:"action,omitempty"` // install, upgrade or rollback
+	// Closed says that the end is written there, too.
+	Closed bool `json:"closed,omitempty"`
+}
+
+// Run is one run of a hook.
+type Run struct {
+	Moment string     `json:"moment"`
+	Ref    object.Ref `json:"ref"`
+	Began  time.Time  `json:"began,omitzero"`
+	Ended  time.Time  `json:"ended,omitzero"`
+	Failed bool       `json:"failed,omitempty"`
 }
 
 // Label is what a release is called in Git: the revision that it was first tried for.
@@ -95,8 +116,13 @@ type Release struct {
 	// ForwardOnly says why there is no way back; empty where there is one.
 	ForwardOnly string `json:"forwardOnly,omitempty"`
 
-	Counts  Counts   `json:"counts,omitzero"`
-	Stages  []Stage  `json:"stages,omitempty"`
+	Counts Counts  `json:"counts,omitzero"`
+	Stages []Stage `json:"stages,omitempty"`
+	// Filed is how a ledger knows the release, and Back how it knows its undoing.
+	Filed Filing `json:"filed,omitzero"`
+	Back  Filing `json:"back,omitzero"`
+	// Runs are the hooks that ran for it, or are running.
+	Runs    []Run    `json:"runs,omitempty"`
 	Request *Request `json:"request,omitempty"` // the person's wish that it was begun for, or rolled back for
 }
 

@@ -45,6 +45,7 @@ type Memory map[object.Ref]object.Digest
 // Options are the same for all units. The zero value is usable.
 type Options struct {
 	Manager string          // field manager; empty means DefaultManager
+	Family  object.Family   // the kind of the units
 	Custom  map[string]bool // "group/Kind" pairs that form a stage of their own before the rest
 	// TakeOver names further field managers whose fields become ours, beside kubectl's.
 	TakeOver []string
@@ -155,9 +156,19 @@ func (r *run) unready(stage []object.Object) []object.Ref {
 		if wanted.Kind != "CustomResourceDefinition" || wanted.Rules.Skipped() {
 			continue
 		}
+		if wanted.Rules.IfNotPresent && r.present(wanted.Ref) {
+			continue // it is somebody else's, and has been there
+		}
 		if live := r.View.Live(wanted.Ref); !live.Ready {
 			waiting = append(waiting, wanted.Ref)
 		}
 	}
 	return waiting
+}
+
+// present tells whether an object that is to be created only was there already.
+func (r *run) present(ref object.Ref) bool {
+	return slices.ContainsFunc(r.changes, func(change object.Change) bool {
+		return change.Ref.Key() == ref.Key() && change.Action == object.Skipped
+	})
 }

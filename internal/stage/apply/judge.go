@@ -43,11 +43,11 @@ func (r *run) try(ctx context.Context, p *plan) error {
 	}
 	p.exists = true
 	p.version = answer.Object.GetResourceVersion()
-	if live := object.RulesOf(answer.Object); live.Skipped() {
+	if live := r.options.Family.RulesOf(answer.Object); live.Skipped() {
 		p.work, p.action = false, object.Skipped
 		return nil
 	}
-	merge := p.wanted.Rules.Merge || object.RulesOf(answer.Object).Merge
+	merge := p.wanted.Rules.Merge || r.options.Family.RulesOf(answer.Object).Merge
 	p.managers = !merge && r.foreign(answer.Object)
 	if !p.managers && r.View.Confirm(answer.Object) {
 		p.work, p.action = false, object.Unchanged

@@ -103,6 +103,6 @@ func (r *run) look(ctx context.Context, ref object.Ref) (Live, error) {
 	if err != nil {
 		return Live{}, r.refusal(ref, "read failed", err)
 	}
-	owner, _ := object.OwnerOf(u.GetLabels())
-	return Live{Known: true, Exists: true, UID: u.GetUID(), Owner: owner, Rules: object.RulesOf(u)}, nil
+	owner, _ := r.options.Family.OwnerOf(u.GetLabels())
+	return Live{Known: true, Exists: true, UID: u.GetUID(), Owner: owner, Rules: r.options.Family.RulesOf(u)}, nil
 }

@@ -72,7 +72,7 @@ func (o *Observer) start(f *feed, mapping kube.Mapping) {
 	ctx, stop := context.WithCancel(o.ctx)
 	current := &run{feed: f, stop: stop}
 	f.run, f.lost, f.missed, f.within = current, false, false, nil
-	target := stream.Target{Resource: mapping.Resource, Labels: object.LabelOwnerName}
+	target := stream.Target{Resource: mapping.Resource, Labels: o.options.Family.NameLabel()}
 	if f.only != nil {
 		target.Labels, target.Fields = "", stream.One(f.only.at.name)
 		if mapping.Namespaced {
@@ -152,15 +152,15 @@ func (o *Observer) look(k *kind, seen metav1.Object) sighting {
 	s := sighting{
 		uid: u.GetUID(), version: u.GetResourceVersion(), generation: u.GetGeneration(),
 		deleting: u.GetDeletionTimestamp() != nil,
-		rules:    object.RulesOf(u),
+		rules:    o.options.Family.RulesOf(u),
 		verdict:  builtin(u, now),
 	}
-	s.owner, s.hasOwner = object.OwnerOf(u.GetLabels())
+	s.owner, s.hasOwner = o.options.Family.OwnerOf(u.GetLabels())
 	if trouble.Runs(k.gk) && !s.deleting {
 		s.workload = trouble.Of(u)
 	}
 	h, _ := o.hashers.Get().(*hasher)
-	s.token, s.content = h.tokenOf(u, o.options.Manager), h.contentOf(u)
+	s.token, s.content = h.tokenOf(u, o.options.Manager, o.options.Family), h.contentOf(u)
 	o.hashers.Put(h)
 	for _, rule := range o.rulesFor(k, place{u.GetNamespace(), u.GetName()}) {
 		own := ownVerdict{judge: rule, status: Terminating, message: s.verdict.message}

@@ -42,6 +42,9 @@ func builtin(u *unstructured.Unstructured, now time.Time) (result verdict) {
 	case schema.GroupKind{Group: "batch", Kind: "Job"}:
 		return job(u)
 	case schema.GroupKind{Kind: "Pod"}:
+		if u.GetAnnotations()[annotationHook] != "" {
+			return task(u)
+		}
 		if found, created := unschedulable(u); found && now.Before(created.Add(scheduleWindow)) {
 			return verdict{
 				status: InProgress, message: "Pod could not be scheduled yet",
@@ -108,6 +111,21 @@ func job(u *unstructured.Unstructured) verdict {
 	return verdict{
 		status:  InProgress,
 		message: fmt.Sprintf("Job in progress. success:%d, active: %d, failed: %d", succeeded, active, failed),
+	}
+}
+
+// annotationHook marks what Helm runs at certain moments.
+const annotationHook = "helm.sh/hook"
+
+// task judges a Pod that has something to do, and is through only when that is done.
+func task(u *unstructured.Unstructured) verdict {
+	switch phase := status.GetStringField(u.Object, ".status.phase", ""); phase {
+	case "Succeeded":
+		return verdict{status: Current, message: "Pod succeeded", final: true}
+	case "Failed":
+		return verdict{status: Failed, reason: Container, message: "Pod failed", final: true}
+	default:
+		return verdict{status: InProgress, message: "Pod is " + phase}
 	}
 }
 

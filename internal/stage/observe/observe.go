@@ -18,6 +18,8 @@ type Options struct {
 	// Manager is the field manager that our server-side applies use; its managed-fields entry tells
 	// whether somebody changed what is ours.
 	Manager string
+	// Family is the kind of the units whose objects are watched.
+	Family object.Family
 	// Wake is called for each event, without locks held and from one goroutine only. It must not
 	// block. Events that are equal and not yet delivered are delivered once. Nil drops them.
 	Wake func(Event)

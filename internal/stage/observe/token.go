@@ -33,7 +33,7 @@ func (h *hasher) sum() digest {
 //
 // Whoever changes or removes a field that we own takes it out of our managed-fields entry, whatever
 // the tool; the API server sees to it. Changes of other fields, and of status, leave it as it is.
-func (h *hasher) tokenOf(u *unstructured.Unstructured, manager string) digest {
+func (h *hasher) tokenOf(u *unstructured.Unstructured, manager string, family object.Family) digest {
 	metadata, _ := u.Object["metadata"].(map[string]any)
 	entries, _ := metadata["managedFields"].([]any)
 	for _, one := range entries {
@@ -46,8 +46,8 @@ func (h *hasher) tokenOf(u *unstructured.Unstructured, manager string) digest {
 		h.value(entry["fieldsV1"])
 	}
 	labels, _ := metadata["labels"].(map[string]any)
-	h.text(text(labels[object.LabelOwnerName]))
-	h.text(text(labels[object.LabelOwnerNS]))
+	h.text(text(labels[family.NameLabel()]))
+	h.text(text(labels[family.NamespaceLabel()]))
 	return h.sum()
 }
 

@@ -56,12 +56,12 @@ func TestDigests(t *testing.T) {
 	}
 	h := &hasher{}
 	base := parse(t, tokenObject)
-	token, content := h.tokenOf(base, "kustomize-controller"), h.contentOf(base)
+	token, content := h.tokenOf(base, "kustomize-controller", object.Kustomizations), h.contentOf(base)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			u := parse(t, tokenObject)
 			test.change(u)
-			if changed := h.tokenOf(u, "kustomize-controller") != token; changed != test.token {
+			if changed := h.tokenOf(u, "kustomize-controller", object.Kustomizations) != token; changed != test.token {
 				t.Errorf("token changed: %t, want %t: %s", changed, test.token, test.why)
 			}
 			if changed := h.contentOf(u) != content; changed != test.content {
@@ -100,7 +100,7 @@ func FuzzDigest(f *testing.F) {
 		h, fresh := &hasher{}, &hasher{}
 		h.value("left over from another object")
 		h.sum()
-		if h.tokenOf(&a, "m") != fresh.tokenOf(&b, "m") || h.contentOf(&a) != fresh.contentOf(&b) {
+		if h.tokenOf(&a, "m", 0) != fresh.tokenOf(&b, "m", 0) || h.contentOf(&a) != fresh.contentOf(&b) {
 			t.Error("two digests of the same object")
 		}
 		b.Object = maps.Clone(a.Object)

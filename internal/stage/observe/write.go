@@ -41,7 +41,7 @@ func (o *Observer) Confirm(answer *unstructured.Unstructured) bool {
 		return false
 	}
 	h, _ := o.hashers.Get().(*hasher)
-	token, content := h.tokenOf(answer, o.options.Manager), h.contentOf(answer)
+	token, content := h.tokenOf(answer, o.options.Manager, o.options.Family), h.contentOf(answer)
 	o.hashers.Put(h)
 	o.lock.Lock()
 	defer o.lock.Unlock()
