@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"holdfast.dev/holdfast/internal/controller/gitrepository"
+	"holdfast.dev/holdfast/internal/controller/source"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/record/trace"
 	"holdfast.dev/holdfast/internal/stage/source/git"
@@ -26,24 +26,11 @@ func (o *Operator) serveGit() error {
 	if err := o.manager.Add(prune(fetcher, o.config.Log)); err != nil {
 		return err
 	}
-	host := o.config.ArtifactHost
-	if host == "" {
-		host = o.served.host()
-	}
 	controller, err := gitrepository.Setup(o.manager, gitrepository.Deps{
-		Client:    o.manager.GetClient(),
-		Metrics:   o.metrics,
-		Events:    o.teller("source-controller"),
-		Record:    o.recorder,
-		Store:     o.store,
-		Fetcher:   watchedFetcher{fetcher, o.metrics, o.tracing.Tracer()},
-		Apps:      &githubapp.Apps{Proxy: http.ProxyFromEnvironment},
-		PublicURL: "http://" + host + "/",
-		Secrets:   o.manager.GetAPIReader(), // a cache would hold every Secret of the cluster
-		Jitter: func(interval time.Duration) time.Duration {
-			return interval + time.Duration(rand.Float64()*o.config.Jitter*float64(interval)) //nolint:gosec // it only spreads load
-		},
-	}, gitrepository.Options{})
+		Deps:    o.sources(),
+		Fetcher: watchedFetcher{fetcher, o.metrics, o.tracing.Tracer()},
+		Apps:    &githubapp.Apps{Proxy: http.ProxyFromEnvironment},
+	}, source.Options{})
 	o.git = controller
 	return err
 }

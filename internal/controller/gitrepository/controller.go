@@ -2,105 +2,120 @@ package gitrepository
 
 import (
 	"context"
-	"sync"
-	"time"
+	"fmt"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"holdfast.dev/holdfast/internal/record"
-	"holdfast.dev/holdfast/internal/record/metric"
+	"holdfast.dev/holdfast/internal/controller/source"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 	"holdfast.dev/holdfast/internal/stage/source/git/githubapp"
-	"holdfast.dev/holdfast/internal/store"
 )
-
-// fieldOwner is the manager of the fields we write, as Flux names it.
-const fieldOwner = "source-controller"
 
 // fetcher finds out what a remote holds.
 type fetcher interface {
 	Fetch(ctx context.Context, request git.Request) (git.Result, error)
 }
 
-// recorder tells people what happened.
-type recorder interface {
-	AnnotatedEventf(object runtime.Object, annotations map[string]string, eventType, reason, format string, args ...any)
-}
-
 // Deps are the parts that a Controller works with.
 type Deps struct {
-	Client client.Client
-	// Secrets reads Secrets; nil means Client, which may read them from a cache.
-	Secrets client.Reader
-	Events  recorder
-	// Record keeps what happened; nil means record.Nowhere().
-	Record  record.Recorder
-	Store   *store.Store
+	source.Deps
 	Fetcher fetcher
 	// Apps keeps the tokens of GitHub Apps; nil means one without a proxy.
 	Apps *githubapp.Apps
-	// PublicURL is what the store's published paths are appended to, "http://host:port/".
-	PublicURL string
-	// Jitter spreads the reconciles of objects with equal intervals; nil means not at all.
-	Jitter func(time.Duration) time.Duration
-	// Now is the clock; nil means time.Now.
-	Now func() time.Time
-	// Metrics is what reconciles are measured by; nil measures nothing.
-	Metrics *metric.Set
 }
 
 // Controller reconciles GitRepository objects.
 type Controller struct {
 	Deps
-	nudge nudge
-
-	mu       sync.Mutex
-	memories map[types.NamespacedName]*memory
+	shelf source.Shelf
+	loop  *source.Controller[*sourcev1.GitRepository, facts]
 }
 
-// memory is what a Controller knows of an object beyond its status.
-type memory struct {
-	// written is the object as our last write returned it: the cache may still show an older one.
-	written  *sourcev1.GitRepository
-	failures int // in a row
-	// configured is the generation whose settings are recorded.
-	configured int64
+// facts are what a run has to tell beyond its outcome.
+type facts struct {
+	// included are the artifacts of the included repositories, in the order of spec.include.
+	included []*meta.Artifact
 }
 
-// Reconcile implements reconcile.Reconciler: get, run, save.
-func (c *Controller) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	object, memory, err := c.get(ctx, request.NamespacedName)
-	if object == nil {
-		return ctrl.Result{}, err
+type outcome = source.Outcome[facts]
+
+func newController(deps Deps) *Controller {
+	deps.Deps = deps.Complete()
+	if deps.Apps == nil {
+		deps.Apps = &githubapp.Apps{}
 	}
-	if !object.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, c.retire(ctx, object)
+	c := &Controller{Deps: deps, shelf: deps.Shelf(sourcev1.GitRepositoryKind)}
+	c.loop = source.New(deps.Deps, source.Kind[*sourcev1.GitRepository, facts]{
+		Name:    sourcev1.GitRepositoryKind,
+		Empty:   func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
+		Parts:   parts,
+		Run:     c.run,
+		Observe: observe,
+		Words:   words(),
+	})
+	return c
+}
+
+// Wake lets an object be reconciled at once, as if its interval were over.
+func (c *Controller) Wake(name types.NamespacedName) { c.loop.Wake(name) }
+
+func parts(object *sourcev1.GitRepository) source.Parts {
+	return source.Parts{
+		Spec: object.Spec, Suspended: object.Spec.Suspend, Verified: object.Spec.Verification != nil,
+		Conditions: &object.Status.Conditions, Artifact: &object.Status.Artifact,
+		ObservedGeneration: &object.Status.ObservedGeneration, Requests: &object.Status.ReconcileRequestStatus,
 	}
-	if err := c.adopt(ctx, object, memory); err != nil {
-		return ctrl.Result{}, err
+}
+
+// observe notes how the artifact was verified, and what it was made with.
+func observe(object *sourcev1.GitRepository, o outcome) {
+	status := &object.Status
+	switch {
+	case object.Spec.Verification == nil:
+		status.SourceVerificationMode = nil
+	case o.Verified != "":
+		mode := object.Spec.Verification.GetMode()
+		status.SourceVerificationMode = &mode
 	}
-	if err := c.recordSettings(ctx, object, memory); err != nil {
-		return ctrl.Result{}, err
+	if o.Err != nil {
+		return
 	}
-	if object.Spec.Suspend {
-		return ctrl.Result{}, c.save(ctx, object, suspended(object), memory)
+	spec := object.Spec.DeepCopy()
+	status.IncludedArtifacts = o.Facts.included
+	status.ObservedIgnore = spec.Ignore
+	status.ObservedInclude = spec.Include
+	status.ObservedRecurseSubmodules = spec.RecurseSubmodules
+	status.ObservedSparseCheckout = spec.SparseCheckout
+}
+
+func words() source.Words[*sourcev1.GitRepository, facts] {
+	return source.Words[*sourcev1.GitRepository, facts]{
+		Stored: func(_ *sourcev1.GitRepository, o outcome) source.Text {
+			return source.Text{Reason: meta.SucceededReason, Message: fmt.Sprintf("stored artifact for revision '%s'", o.Artifact.Revision)}
+		},
+		Told: func(_ *sourcev1.GitRepository, o outcome) string {
+			return fmt.Sprintf("stored artifact for commit '%s'", commitOf(o))
+		},
+		UpToDate: func(_ *sourcev1.GitRepository, o outcome) source.Text {
+			return source.Text{
+				Reason:  sourcev1.GitOperationSucceedReason,
+				Message: fmt.Sprintf("no changes since last reconciliation: observed revision '%s'", o.Artifact.Revision),
+			}
+		},
 	}
-	announced := c.announceIfSlow(ctx, object)
-	outcome := c.run(ctx, object)
-	if latest := announced(); latest != nil {
-		object.Status, object.ResourceVersion = latest.Status, latest.ResourceVersion
+}
+
+// commitOf names a commit for people: by the beginning of its subject, or else by its revision.
+func commitOf(o outcome) string {
+	subject := []rune(o.Revision.Title)
+	switch {
+	case len(subject) == 0:
+		return o.Artifact.Revision
+	case len(subject) > 50:
+		return string(subject[:50]) + "..."
+	default:
+		return o.Revision.Title
 	}
-	before := object.DeepCopy()
-	if err := c.record(ctx, before, outcome); err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := c.save(ctx, object, statusOf(object, outcome, c.Now()), memory); err != nil {
-		return ctrl.Result{}, err
-	}
-	c.report(ctx, before, outcome)
-	return ctrl.Result{RequeueAfter: c.next(object, outcome, memory)}, nil
 }

@@ -29,6 +29,7 @@ import (
 
 	"holdfast.dev/holdfast/config/crd"
 	"holdfast.dev/holdfast/internal/controller/gitrepository"
+	"holdfast.dev/holdfast/internal/controller/source"
 	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/stage/source/git"
@@ -114,12 +115,9 @@ func (w *world) start(admin *rest.Config, scheme *runtime.Scheme) {
 	})
 	check(w.t, err)
 	w.controller, err = gitrepository.Setup(mgr, gitrepository.Deps{
-		Client:    mgr.GetClient(),
-		Events:    w.events,
-		Store:     kept,
-		Fetcher:   git.New(git.Options{Dir: w.cacheDir}),
-		PublicURL: w.artifacts.URL + "/",
-	}, gitrepository.Options{})
+		Deps:    source.Deps{Client: mgr.GetClient(), Events: w.events, Store: kept, PublicURL: w.artifacts.URL + "/"},
+		Fetcher: git.New(git.Options{Dir: w.cacheDir}),
+	}, source.Options{})
 	check(w.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

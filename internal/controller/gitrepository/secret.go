@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"golang.org/x/crypto/ssh"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
+	"holdfast.dev/holdfast/internal/controller/source"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/source/git"
@@ -25,40 +23,38 @@ const noSecret = "spec.url"
 // addSecrets reads the Secrets that the spec names and adds what is in them to the request.
 func (c *Controller) addSecrets(ctx context.Context, object *sourcev1.GitRepository, request *git.Request) error {
 	if ref := object.Spec.ProxySecretRef; ref != nil {
-		data, err := c.secret(ctx, object.Namespace, ref.Name)
+		proxy, err := source.Proxy(ctx, c.Secrets, object.Namespace, ref.Name)
 		if err != nil {
-			return fmt.Errorf("configuring proxy: %w", err)
+			return err
 		}
-		if request.Proxy, err = proxyOf(data); err != nil {
-			return fmt.Errorf("configuring proxy: secret %s/%s: %w", object.Namespace, ref.Name, err)
-		}
+		request.Proxy = git.Proxy(proxy)
 	}
 	var data map[string][]byte
-	source := noSecret
+	origin := noSecret
 	if ref := object.Spec.SecretRef; ref != nil {
-		var err error
-		if data, err = c.secret(ctx, object.Namespace, ref.Name); err != nil {
+		secret, err := source.Secret(ctx, c.Secrets, object.Namespace, ref.Name)
+		if err != nil {
 			return fmt.Errorf("configuring authentication: %w", err)
 		}
-		source = fmt.Sprintf("secret %s/%s", object.Namespace, ref.Name)
+		data, origin = secret.Data, fmt.Sprintf("secret %s/%s", object.Namespace, ref.Name)
 	}
 	if len(data[githubapp.KeyID]) > 0 && object.GetProvider() != sourcev1.GitProviderGitHub { // never to be taken for a password
 		return fault.Because(sourcev1.InvalidProviderConfigurationReason, errors.New("the secret holds a GitHub App, but spec.provider is not github"))
 	}
 	if object.GetProvider() == sourcev1.GitProviderGitHub {
-		return c.addApp(ctx, source, data, request)
+		return c.addApp(ctx, origin, data, request)
 	}
 	var err error
 	if request.Auth, err = authOf(request.URL, request.Auth, data); err != nil {
-		return fmt.Errorf("configuring authentication: %s: %w", source, err)
+		return fmt.Errorf("configuring authentication: %s: %w", origin, err)
 	}
 	return nil
 }
 
 // addApp makes the request one of a GitHub App. A token is asked for at once, so that what is wrong with
 // the App is told as such.
-func (c *Controller) addApp(ctx context.Context, source string, data map[string][]byte, request *git.Request) error {
-	if source == noSecret {
+func (c *Controller) addApp(ctx context.Context, origin string, data map[string][]byte, request *git.Request) error {
+	if origin == noSecret {
 		return fault.Stall(sourcev1.InvalidProviderConfigurationReason, errors.New(
 			"provider github needs the keys of a GitHub App: name the Secret that holds them with spec.secretRef"))
 	}
@@ -67,7 +63,7 @@ func (c *Controller) addApp(ctx context.Context, source string, data map[string]
 	}
 	app, err := githubapp.Parse(data)
 	if err != nil {
-		return fault.Because(sourcev1.InvalidProviderConfigurationReason, fmt.Errorf("%s: %w", source, err))
+		return fault.Because(sourcev1.InvalidProviderConfigurationReason, fmt.Errorf("%s: %w", origin, err))
 	}
 	if request.Proxy.URL != "" {
 		if app.Proxy, err = url.Parse(request.Proxy.URL); err != nil {
@@ -82,19 +78,10 @@ func (c *Controller) addApp(ctx context.Context, source string, data map[string]
 		_, err = tokens.Token(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("configuring authentication: %s: %w", source, err)
+		return fmt.Errorf("configuring authentication: %s: %w", origin, err)
 	}
 	request.Auth = git.Auth{Username: githubapp.Username, Tokens: tokens, CA: app.CA}
 	return nil
-}
-
-// secret reads one Secret. It may be made or mended any time, so its absence is worth a retry.
-func (c *Controller) secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
-	var secret corev1.Secret
-	if err := c.Secrets.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret); err != nil {
-		return nil, fmt.Errorf("reading secret %s/%s: %w", namespace, name, err)
-	}
-	return secret.Data, nil
 }
 
 // authOf reads the keys that Flux knows. fromURL is what the address itself carries; the Secret wins.
@@ -107,7 +94,7 @@ func authOf(address string, fromURL git.Auth, data map[string][]byte) (git.Auth,
 		return sshAuthOf(parsed, data)
 	}
 	auth := git.Auth{
-		CA:         firstOf(data, "ca.crt", "caFile"),
+		CA:         source.First(data, "ca.crt", "caFile"),
 		ClientCert: data["tls.crt"],
 		ClientKey:  data["tls.key"],
 	}
@@ -154,35 +141,4 @@ func sshAuthOf(address *url.URL, data map[string][]byte) (git.Auth, error) {
 		}
 	}
 	return auth, nil
-}
-
-func proxyOf(data map[string][]byte) (git.Proxy, error) {
-	address := string(data["address"])
-	if address == "" {
-		return git.Proxy{}, errors.New("key address is missing")
-	}
-	parsed, err := url.Parse(address)
-	if err != nil || parsed.Host == "" {
-		return git.Proxy{}, errors.New("key address is not an address of the form scheme://host:port")
-	}
-	if !slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
-		return git.Proxy{}, fmt.Errorf("key address has the scheme %q, which is none of http, https, socks5", parsed.Scheme)
-	}
-	password, _ := parsed.User.Password()
-	proxy := git.Proxy{Username: redact.Text(parsed.User.Username()), Password: redact.Text(password)}
-	if username, found := data["username"]; found {
-		proxy.Username, proxy.Password = redact.Text(username), redact.Text(data["password"])
-	}
-	parsed.User = nil
-	proxy.URL = parsed.String()
-	return proxy, nil
-}
-
-func firstOf(data map[string][]byte, keys ...string) []byte {
-	for _, key := range keys {
-		if len(data[key]) > 0 {
-			return data[key]
-		}
-	}
-	return nil
 }

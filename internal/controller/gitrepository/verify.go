@@ -9,6 +9,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"holdfast.dev/holdfast/internal/controller/source"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/stage/source/git"
 	"holdfast.dev/holdfast/internal/stage/source/git/verify"
@@ -41,7 +42,7 @@ func (c *Controller) verify(ctx context.Context, object *sourcev1.GitRepository,
 		}
 		tag := result.Objects.Tag
 		found = append(found, fmt.Sprintf("tag '%s@%s' with key '%s'", tag.Name, tag.Hash, signer.Key))
-		o.signature = signer.String()
+		o.Revision.Signature = signer.String()
 	}
 	if wanted.VerifyHEAD() {
 		signer, err := keys.Commit(result.Commit.Hash, result.Objects.Commit, c.Now())
@@ -49,9 +50,9 @@ func (c *Controller) verify(ctx context.Context, object *sourcev1.GitRepository,
 			return o, fault.Because(reasonCommit, fmt.Errorf("signature verification of commit '%s' failed: %w", result.Commit.Hash, err))
 		}
 		found = append(found, fmt.Sprintf("commit '%s' with key '%s'", result.Commit.Hash, signer.Key))
-		o.signature = signer.String()
+		o.Revision.Signature = signer.String()
 	}
-	o.verified = "verified signature of\n\t- " + strings.Join(found, "\n\t- ")
+	o.Verified = "verified signature of\n\t- " + strings.Join(found, "\n\t- ")
 	return o, nil
 }
 
@@ -78,11 +79,11 @@ func (c *Controller) verifyTag(keys verify.Keys, result git.Result) (verify.Sign
 // publicKeys reads the keys that the spec trusts.
 func (c *Controller) publicKeys(ctx context.Context, object *sourcev1.GitRepository) (verify.Keys, error) {
 	name := object.Spec.Verification.SecretRef.Name
-	data, err := c.secret(ctx, object.Namespace, name)
+	secret, err := source.Secret(ctx, c.Secrets, object.Namespace, name)
 	if err != nil {
 		return verify.Keys{}, fmt.Errorf("public keys secret error: %w", err)
 	}
-	keys, err := verify.ParseKeys(data)
+	keys, err := verify.ParseKeys(secret.Data)
 	if err != nil {
 		return verify.Keys{}, fmt.Errorf("public keys secret error: secret %s/%s: %w", object.Namespace, name, err)
 	}
@@ -96,7 +97,7 @@ func unverified(object *sourcev1.GitRepository) bool {
 		return false
 	}
 	observed := object.Status.SourceVerificationMode
-	if observed == nil || find(object.Status.Conditions, sourcev1.SourceVerifiedCondition).Status != metav1.ConditionTrue {
+	if observed == nil || source.Condition(object.Status.Conditions, sourcev1.SourceVerifiedCondition).Status != metav1.ConditionTrue {
 		return true
 	}
 	done := sourcev1.GitRepositoryVerification{Mode: *observed}

@@ -1,4 +1,4 @@
-package gitrepository
+package source
 
 import (
 	"errors"
@@ -13,7 +13,6 @@ import (
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/record"
-	"holdfast.dev/holdfast/internal/stage/source/git"
 )
 
 func TestEntries(t *testing.T) {
@@ -24,7 +23,7 @@ func TestEntries(t *testing.T) {
 		{Type: meta.ReadyCondition, Reason: "GitOperationFailed", Message: "no"},
 	}
 	failure := func(text string) outcome {
-		return outcome{condition: sourcev1.FetchFailedCondition, err: fault.Because("GitOperationFailed", errors.New(text))}
+		return outcome{Condition: sourcev1.FetchFailedCondition, Err: fault.Because("GitOperationFailed", errors.New(text))}
 	}
 	cases := map[string]struct {
 		why    string
@@ -32,21 +31,21 @@ func TestEntries(t *testing.T) {
 		out    outcome
 		want   []record.Kind
 	}{
-		"New":       {"the first artifact is news", sourcev1.GitRepositoryStatus{}, outcome{artifact: first}, []record.Kind{record.RevisionSeen}},
-		"Same":      {"the same one is none", sourcev1.GitRepositoryStatus{Artifact: first}, outcome{artifact: first}, nil},
-		"Next":      {"another one is", sourcev1.GitRepositoryStatus{Artifact: first}, outcome{artifact: second}, []record.Kind{record.RevisionSeen}},
+		"New":       {"the first artifact is news", sourcev1.GitRepositoryStatus{}, outcome{Artifact: first}, []record.Kind{record.RevisionSeen}},
+		"Same":      {"the same one is none", sourcev1.GitRepositoryStatus{Artifact: first}, outcome{Artifact: first}, nil},
+		"Next":      {"another one is", sourcev1.GitRepositoryStatus{Artifact: first}, outcome{Artifact: second}, []record.Kind{record.RevisionSeen}},
 		"Failed":    {"so is a failure", sourcev1.GitRepositoryStatus{Artifact: first}, failure("no"), []record.Kind{record.SourceFailed}},
 		"Again":     {"but once", sourcev1.GitRepositoryStatus{Conditions: broken}, failure("no"), nil},
 		"Otherwise": {"and again when it is another one", sourcev1.GitRepositoryStatus{Conditions: broken}, failure("never"), []record.Kind{record.SourceFailed}},
-		"Back":      {"its end is news", sourcev1.GitRepositoryStatus{Artifact: first, Conditions: broken}, outcome{artifact: first}, []record.Kind{record.SourceRecovered}},
-		"BackNew":   {"and what came meanwhile", sourcev1.GitRepositoryStatus{Artifact: first, Conditions: broken}, outcome{artifact: second}, []record.Kind{record.SourceRecovered, record.RevisionSeen}},
-		"Unsigned":  {"a signature that does not verify is its own kind", sourcev1.GitRepositoryStatus{Artifact: first}, outcome{condition: sourcev1.SourceVerifiedCondition, err: errors.New("no")}, []record.Kind{record.RevisionRejected}},
-		"Waiting":   {"a wait is no failure", sourcev1.GitRepositoryStatus{}, outcome{err: fault.Wait("NotYet", 0, errors.New("wait"))}, nil},
+		"Back":      {"its end is news", sourcev1.GitRepositoryStatus{Artifact: first, Conditions: broken}, outcome{Artifact: first}, []record.Kind{record.SourceRecovered}},
+		"BackNew":   {"and what came meanwhile", sourcev1.GitRepositoryStatus{Artifact: first, Conditions: broken}, outcome{Artifact: second}, []record.Kind{record.SourceRecovered, record.RevisionSeen}},
+		"Unsigned":  {"a signature that does not verify is its own kind", sourcev1.GitRepositoryStatus{Artifact: first}, outcome{Condition: sourcev1.SourceVerifiedCondition, Err: errors.New("no")}, []record.Kind{record.RevisionRejected}},
+		"Waiting":   {"a wait is no failure", sourcev1.GitRepositoryStatus{}, outcome{Err: fault.Wait("NotYet", 0, errors.New("wait"))}, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var got []record.Kind
-			for _, entry := range entriesOf(&sourcev1.GitRepository{Status: c.status}, c.out, time.Unix(1, 0)) {
+			for _, entry := range testKind.entries(&sourcev1.GitRepository{Status: c.status}, c.out, time.Unix(1, 0)) {
 				got = append(got, entry.Kind)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -59,7 +58,7 @@ func TestEntries(t *testing.T) {
 func TestRevisionSeenNamesItsAuthor(t *testing.T) {
 	object := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "apps"}}
 	artifact := artifactAt("main@sha1:1")
-	got := entriesOf(object, outcome{artifact: artifact, signature: "key 1", commit: git.Commit{Author: "A <a@example.com>", Subject: "title", When: time.Unix(0, 0)}}, time.Unix(1, 0))
+	got := testKind.entries(object, outcome{Artifact: artifact, Made: time.Unix(0, 0), Revision: record.Revision{Author: "A <a@example.com>", Title: "title", Signature: "key 1"}}, time.Unix(1, 0))
 	want := []record.Entry{{
 		At: time.Unix(1, 0), Kind: record.RevisionSeen, Subject: record.Subject{Kind: "GitRepository", Namespace: "team", Name: "apps"},
 		Actor:       record.Actor{Type: record.Author, Name: "A <a@example.com>"},
@@ -74,12 +73,12 @@ func TestRevisionSeenNamesItsAuthor(t *testing.T) {
 func TestSettingsAreADigest(t *testing.T) {
 	object := &sourcev1.GitRepository{Spec: sourcev1.GitRepositorySpec{URL: "https://canary@example.com"}}
 	object.Generation = 3
-	first, err := configured(object, time.Unix(1, 0))
+	first, err := testKind.configured(object, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	object.Spec.Suspend = true
-	second, err := configured(object, time.Unix(1, 0))
+	second, err := testKind.configured(object, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

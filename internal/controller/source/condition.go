@@ -1,4 +1,4 @@
-package gitrepository
+package source
 
 import (
 	"slices"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
-	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -20,10 +19,10 @@ type conditionList struct {
 	now        metav1.Time
 }
 
-func conditionsOf(object *sourcev1.GitRepository, now time.Time) *conditionList {
+func listOf(conditions []metav1.Condition, generation int64, now time.Time) *conditionList {
 	return &conditionList{
-		list:       slices.Clone(object.Status.Conditions),
-		generation: object.Generation,
+		list:       slices.Clone(conditions),
+		generation: generation,
 		now:        metav1.NewTime(now.UTC().Truncate(time.Second)),
 	}
 }
@@ -68,8 +67,8 @@ func (c *conditionList) sorted() []metav1.Condition {
 	return c.list
 }
 
-// find returns a condition, or an empty one.
-func find(list []metav1.Condition, kind string) metav1.Condition {
+// Condition returns a condition, or an empty one.
+func Condition(list []metav1.Condition, kind string) metav1.Condition {
 	for _, condition := range list {
 		if condition.Type == kind {
 			return condition

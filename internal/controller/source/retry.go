@@ -1,10 +1,8 @@
-package gitrepository
+package source
 
 import (
 	"math/rand/v2"
 	"time"
-
-	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"holdfast.dev/holdfast/internal/model/fault"
 )
@@ -16,22 +14,22 @@ const (
 )
 
 // next returns when to look again without being woken; 0 is never.
-func (c *Controller) next(object *sourcev1.GitRepository, o outcome, known *memory) time.Duration {
-	interval := object.Spec.Interval.Duration
-	if o.err == nil {
+func (c *Controller[T, F]) next(object T, o Outcome[F], known *memory) time.Duration {
+	interval := object.GetRequeueAfter()
+	if o.Err == nil {
 		known.failures = 0
 		return c.Jitter(interval)
 	}
-	switch fault.KindOf(o.err) {
+	switch fault.KindOf(o.Err) {
 	case fault.Stalled:
 		known.failures = 0
 		return 0
 	case fault.Waiting:
-		return max(fault.AfterOf(o.err), c.Jitter(interval))
+		return max(fault.AfterOf(o.Err), c.Jitter(interval))
 	default:
 		known.failures++
 		wait := retryAfter(known.failures, interval)
-		return max(fault.AfterOf(o.err), wait/2+rand.N(wait))
+		return max(fault.AfterOf(o.Err), wait/2+rand.N(wait))
 	}
 }
 

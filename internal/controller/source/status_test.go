@@ -1,4 +1,4 @@
-package gitrepository
+package source
 
 import (
 	"errors"
@@ -12,13 +12,38 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/internal/model/fault"
-	"holdfast.dev/holdfast/internal/stage/source/git"
+	"holdfast.dev/holdfast/internal/record"
 )
 
 var (
 	then = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	now  = then.Add(time.Hour)
 )
+
+type outcome = Outcome[struct{}]
+
+// testKind is a kind over GitRepository, with words that show where they are used.
+var testKind = Kind[*sourcev1.GitRepository, struct{}]{
+	Name: sourcev1.GitRepositoryKind,
+	Parts: func(object *sourcev1.GitRepository) Parts {
+		return Parts{
+			Spec: object.Spec, Suspended: object.Spec.Suspend, Verified: object.Spec.Verification != nil,
+			Conditions: &object.Status.Conditions, Artifact: &object.Status.Artifact,
+			ObservedGeneration: &object.Status.ObservedGeneration, Requests: &object.Status.ReconcileRequestStatus,
+		}
+	},
+	Words: Words[*sourcev1.GitRepository, struct{}]{
+		Stored: func(_ *sourcev1.GitRepository, o outcome) Text {
+			return Text{meta.SucceededReason, "stored artifact for revision '" + o.Artifact.Revision + "'"}
+		},
+		Told: func(_ *sourcev1.GitRepository, o outcome) string {
+			return "stored artifact for commit '" + o.Revision.Title + "'"
+		},
+		UpToDate: func(_ *sourcev1.GitRepository, o outcome) Text {
+			return Text{sourcev1.GitOperationSucceedReason, "no changes since last reconciliation: observed revision '" + o.Artifact.Revision + "'"}
+		},
+	},
+}
 
 func artifactAt(revision string) *meta.Artifact {
 	return &meta.Artifact{Revision: revision, Digest: "sha256:" + revision, Path: "p", URL: "u"}
@@ -27,7 +52,7 @@ func artifactAt(revision string) *meta.Artifact {
 // ready is an object whose first revision was delivered at its second generation.
 func ready() *sourcev1.GitRepository {
 	object := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Generation: 2}}
-	object.Status = statusOf(object, outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:1"}, then)
+	object = testKind.settled(object, outcome{Artifact: artifactAt("main@sha1:1"), Revision: record.Revision{Name: "main@sha1:1"}}, then)
 	return object
 }
 
@@ -59,7 +84,7 @@ func TestStatusOf(t *testing.T) {
 			object: func() *sourcev1.GitRepository {
 				return &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Generation: 1}}
 			},
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:1"},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Revision: record.Revision{Name: "main@sha1:1"}},
 			want: []string{
 				"Ready=True Succeeded (new): stored artifact for revision 'main@sha1:1'",
 				"ArtifactInStorage=True Succeeded (new): stored artifact for revision 'main@sha1:1'",
@@ -69,7 +94,7 @@ func TestStatusOf(t *testing.T) {
 		"Unchanged": {
 			why:     "nothing moves, not even a time",
 			object:  ready,
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:1"},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Revision: record.Revision{Name: "main@sha1:1"}},
 			want: []string{
 				"Ready=True Succeeded (old): stored artifact for revision 'main@sha1:1'",
 				"ArtifactInStorage=True Succeeded (old): stored artifact for revision 'main@sha1:1'",
@@ -79,7 +104,7 @@ func TestStatusOf(t *testing.T) {
 		"RemoteAway": {
 			why:     "the artifact stays, and the generation was seen already",
 			object:  ready,
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), condition: sourcev1.FetchFailedCondition, err: fault.Because("GitOperationFailed", boom)},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Condition: sourcev1.FetchFailedCondition, Err: fault.Because("GitOperationFailed", boom)},
 			want: []string{
 				"Reconciling=True ProgressingWithRetry (new): reconciliation in progress",
 				"Ready=False GitOperationFailed (new): boom",
@@ -95,7 +120,7 @@ func TestStatusOf(t *testing.T) {
 				object.Generation = 3
 				return object
 			},
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), condition: sourcev1.FetchFailedCondition, err: boom},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Condition: sourcev1.FetchFailedCondition, Err: boom},
 			want: []string{
 				"Reconciling=True ProgressingWithRetry (new): processing object: new generation 2 -> 3",
 				"Ready=False Failed (new): boom",
@@ -107,7 +132,7 @@ func TestStatusOf(t *testing.T) {
 		"DiskFull": {
 			why:     "people see that there is something newer",
 			object:  ready,
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:2", condition: sourcev1.StorageOperationFailedCondition, err: fault.Because("ArchiveOperationFailed", boom)},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Revision: record.Revision{Name: "main@sha1:2"}, Condition: sourcev1.StorageOperationFailedCondition, Err: fault.Because("ArchiveOperationFailed", boom)},
 			want: []string{
 				"Reconciling=True ProgressingWithRetry (new): building artifact: new upstream revision 'main@sha1:2'",
 				"Ready=False ArchiveOperationFailed (new): boom",
@@ -120,7 +145,7 @@ func TestStatusOf(t *testing.T) {
 		"Disappeared": {
 			why:     "what is not on disk cannot be promised",
 			object:  ready,
-			outcome: outcome{damaged: boom, condition: sourcev1.FetchFailedCondition, err: boom},
+			outcome: outcome{Damaged: boom, Condition: sourcev1.FetchFailedCondition, Err: boom},
 			want: []string{
 				"Reconciling=True ProgressingWithRetry (new): building artifact: disappeared from storage",
 				"Ready=False Failed (new): boom",
@@ -131,7 +156,7 @@ func TestStatusOf(t *testing.T) {
 		"WaitsForInclude": {
 			why:     "the condition says for whom",
 			object:  ready,
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), condition: sourcev1.IncludeUnavailableCondition, err: fault.Wait("NoArtifact", 0, boom)},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Condition: sourcev1.IncludeUnavailableCondition, Err: fault.Wait("NoArtifact", 0, boom)},
 			want: []string{
 				"Reconciling=True ProgressingWithRetry (new): reconciliation in progress",
 				"Ready=False NoArtifact (new): boom",
@@ -147,7 +172,7 @@ func TestStatusOf(t *testing.T) {
 				object.Generation = 3
 				return object
 			},
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), condition: sourcev1.FetchFailedCondition, err: fault.Stall("URLInvalid", boom)},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Condition: sourcev1.FetchFailedCondition, Err: fault.Stall("URLInvalid", boom)},
 			want: []string{
 				"Stalled=True URLInvalid (new): boom",
 				"Ready=False URLInvalid (new): boom",
@@ -159,7 +184,7 @@ func TestStatusOf(t *testing.T) {
 		"Unverified": {
 			why:     "the one condition that is bad when false",
 			object:  ready,
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), condition: sourcev1.SourceVerifiedCondition, err: fault.Stall("VerificationError", boom)},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Condition: sourcev1.SourceVerifiedCondition, Err: fault.Stall("VerificationError", boom)},
 			want: []string{
 				"Stalled=True VerificationError (new): boom",
 				"Ready=False VerificationError (new): boom",
@@ -173,11 +198,11 @@ func TestStatusOf(t *testing.T) {
 			object: func() *sourcev1.GitRepository {
 				object := ready()
 				for _, kind := range []string{sourcev1.FetchFailedCondition, sourcev1.StorageOperationFailedCondition, sourcev1.SourceVerifiedCondition} {
-					object.Status = statusOf(object, outcome{artifact: artifactAt("main@sha1:1"), condition: kind, err: fault.Stall("X", boom)}, then)
+					object = testKind.settled(object, outcome{Artifact: artifactAt("main@sha1:1"), Condition: kind, Err: fault.Stall("X", boom)}, then)
 				}
 				return object
 			},
-			outcome: outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:1"},
+			outcome: outcome{Artifact: artifactAt("main@sha1:1"), Revision: record.Revision{Name: "main@sha1:1"}},
 			want: []string{
 				"Ready=True Succeeded (new): stored artifact for revision 'main@sha1:1'",
 				"ArtifactInStorage=True Succeeded (old): stored artifact for revision 'main@sha1:1'",
@@ -187,7 +212,7 @@ func TestStatusOf(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			status := statusOf(c.object(), c.outcome, now)
+			status := testKind.settled(c.object(), c.outcome, now).Status
 			if diff := cmp.Diff(c.want, lines(status.Conditions)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", c.why, diff)
 			}
@@ -207,13 +232,13 @@ func TestRequestsAreEchoedWhateverHappens(t *testing.T) {
 		object.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
 		return object
 	}
-	for name, status := range map[string]sourcev1.GitRepositoryStatus{
-		"Success":   statusOf(asked(), outcome{artifact: artifactAt("x")}, now),
-		"Failure":   statusOf(asked(), outcome{condition: sourcev1.FetchFailedCondition, err: errors.New("boom")}, now),
-		"Suspended": suspended(asked()),
+	for name, object := range map[string]*sourcev1.GitRepository{
+		"Success":   testKind.settled(asked(), outcome{Artifact: artifactAt("x")}, now),
+		"Failure":   testKind.settled(asked(), outcome{Condition: sourcev1.FetchFailedCondition, Err: errors.New("boom")}, now),
+		"Suspended": testKind.suspended(asked()),
 	} {
-		if status.LastHandledReconcileAt != "now" {
-			t.Errorf("%s: lastHandledReconcileAt is %q", name, status.LastHandledReconcileAt)
+		if got := object.Status.LastHandledReconcileAt; got != "now" {
+			t.Errorf("%s: lastHandledReconcileAt is %q", name, got)
 		}
 	}
 }
@@ -224,51 +249,51 @@ func TestInProgressIsUnknown(t *testing.T) {
 		"Reconciling=True Progressing (new): processing object: new generation -1 -> 1",
 		"Ready=Unknown Progressing (new): processing object: new generation -1 -> 1",
 	}
-	if diff := cmp.Diff(want, lines(inProgress(object, now).Conditions)); diff != "" {
+	if diff := cmp.Diff(want, lines(testKind.inProgress(object, now).Status.Conditions)); diff != "" {
 		t.Errorf("conditions differ (-want +got):\n%s", diff)
 	}
 }
 
 func TestEventOf(t *testing.T) {
 	failed := func(kind fault.Kind) outcome {
-		return outcome{artifact: artifactAt("main@sha1:1"), condition: sourcev1.FetchFailedCondition,
-			err: &fault.Error{Kind: kind, Reason: "GitOperationFailed", Err: errors.New("boom")}}
+		return outcome{Artifact: artifactAt("main@sha1:1"), Condition: sourcev1.FetchFailedCondition,
+			Err: &fault.Error{Kind: kind, Reason: "GitOperationFailed", Err: errors.New("boom")}}
 	}
 	before := func(o outcome, annotation string) *sourcev1.GitRepository {
 		object := ready()
-		object.Status = statusOf(object, o, then)
+		object = testKind.settled(object, o, then)
 		object.Annotations = map[string]string{meta.ReconcileRequestAnnotation: annotation}
 		return object
 	}
-	good := outcome{artifact: artifactAt("main@sha1:1"), revision: "main@sha1:1"}
-	fresh := outcome{artifact: artifactAt("main@sha1:2"), revision: "main@sha1:2", commit: git.Commit{Subject: "web: use the new image, which has a much longer name than before"}}
+	good := outcome{Artifact: artifactAt("main@sha1:1"), Revision: record.Revision{Name: "main@sha1:1"}}
+	fresh := outcome{Artifact: artifactAt("main@sha1:2"), Revision: record.Revision{Name: "main@sha1:2", Title: "web: use the new image"}}
 	cases := map[string]struct {
 		why     string
 		before  *sourcev1.GitRepository
 		outcome outcome
 		want    string
 	}{
-		"NewArtifact":    {"the commit's subject tells people what", before(good, ""), fresh, "Normal NewArtifact stored artifact for commit 'web: use the new image, which has a much longer na...'"},
+		"NewArtifact":    {"the commit's subject tells people what", before(good, ""), fresh, "Normal NewArtifact stored artifact for commit 'web: use the new image'"},
 		"NoChange":       {"a routine look is no news", before(good, ""), good, ""},
 		"NoChangeAsked":  {"a person wants an answer", before(good, "now"), good, "Normal GitOperationSucceeded no changes since last reconciliation: observed revision 'main@sha1:1'"},
 		"Failure":        {"once when it begins", before(good, ""), failed(fault.Transient), "Warning GitOperationFailed boom"},
 		"FailureAgain":   {"not with each retry", before(failed(fault.Transient), ""), failed(fault.Transient), ""},
 		"FailureAsked":   {"a person wants an answer", before(failed(fault.Transient), "now"), failed(fault.Transient), "Warning GitOperationFailed boom"},
 		"Waiting":        {"a wait is not a failure", before(good, ""), failed(fault.Waiting), "Normal GitOperationFailed boom"},
-		"Recovery":       {"the alarm is over", before(failed(fault.Transient), ""), good, "Normal Succeeded stored artifact for commit 'main@sha1:1'"},
-		"RecoveryAndNew": {"one event says both", before(failed(fault.Transient), ""), fresh, "Normal NewArtifact stored artifact for commit 'web: use the new image, which has a much longer na...'"},
+		"Recovery":       {"the alarm is over", before(failed(fault.Transient), ""), good, "Normal Succeeded stored artifact for commit ''"},
+		"RecoveryAndNew": {"one event says both", before(failed(fault.Transient), ""), fresh, "Normal NewArtifact stored artifact for commit 'web: use the new image'"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			event, found := eventOf(c.before, c.outcome)
+			event, found := testKind.event(c.before, c.outcome)
 			got := ""
 			if found {
-				got = event.kind + " " + event.reason + " " + event.message
+				got = event.kind + " " + event.Reason + " " + event.Message
 			}
 			if got != c.want {
 				t.Errorf("event is %q, want %q: %s", got, c.want, c.why)
 			}
-			if found && event.kind == corev1.EventTypeNormal && c.outcome.err == nil && event.annotations["source.toolkit.fluxcd.io/revision"] != c.outcome.artifact.Revision {
+			if found && event.kind == corev1.EventTypeNormal && c.outcome.Err == nil && event.annotations["source.toolkit.fluxcd.io/revision"] != c.outcome.Artifact.Revision {
 				t.Errorf("annotations are %v", event.annotations)
 			}
 		})
