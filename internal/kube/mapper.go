@@ -27,14 +27,17 @@ const refreshPause = 250 * time.Millisecond
 // mapper answers from the last discovery and discovers again when it meets a kind it does not know,
 // so that a CRD applied a moment ago is found.
 type mapper struct {
-	finder discovery.DiscoveryInterface
-	lock   sync.Mutex
-	known  map[schema.GroupVersionKind]Mapping
-	groups meta.RESTMapper
-	asked  time.Time
+	finder  discovery.DiscoveryInterface
+	schemas *Schemas
+	lock    sync.Mutex
+	known   map[schema.GroupVersionKind]Mapping
+	groups  meta.RESTMapper
+	asked   time.Time
 }
 
-func newMapper(finder discovery.DiscoveryInterface) *mapper { return &mapper{finder: finder} }
+func newMapper(finder discovery.DiscoveryInterface) *mapper {
+	return &mapper{finder: finder, schemas: &Schemas{finder: finder}}
+}
 
 // Map returns how to reach the kind of ref, in ref's version. An unknown kind is an error for which
 // meta.IsNoMatchError holds.

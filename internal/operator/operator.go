@@ -154,6 +154,10 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 			Log:     o.config.Log.WithName("observe"),
 		})
 	}
+	judges, err := judges()
+	if err != nil {
+		return err
+	}
 	o.observer = watch(o.cluster)
 	renderer := render.New(render.Options{Count: o.metrics.Build})
 	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
@@ -165,6 +169,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
 			Recorder: o.recorder,
 			Tracer:   o.tracing.Tracer(),
+			Judges:   judges,
 			Kind:     kustomizev1.KustomizationKind,
 		}),
 		Trees:    trees{archive.New(o.store, archive.Options{})},

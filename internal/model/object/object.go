@@ -21,6 +21,9 @@ type Object struct {
 	Digest Digest
 	// Rules are the wishes that the object's own labels and annotations express.
 	Rules Rules
+	// Dropped are the paths of fields that were written and are not in JSON, since the normal form of a
+	// built-in kind has no room for them: most of them are mistakes. They are no part of the digest.
+	Dropped []string
 	// Source names the file that the object came from, relative to the root of its tree, for
 	// messages. It may be empty.
 	Source string

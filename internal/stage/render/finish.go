@@ -127,12 +127,14 @@ func (f *finisher) one(built *kustomize.Built, text []byte) ([]object.Object, er
 	}
 	objects := make([]object.Object, len(items))
 	for i, item := range items {
+		written := item.Object
 		if err := f.dress(item); err != nil {
 			return nil, err
 		}
 		if objects[i], err = object.New(item, built.Source); err != nil {
 			return nil, err
 		}
+		objects[i].Dropped = dropped(written, item.Object)
 	}
 	return objects, nil
 }

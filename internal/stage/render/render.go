@@ -170,6 +170,9 @@ func fingerprint(objects []object.Object) string {
 			_, _ = sum.Write([]byte{0})
 		}
 		_, _ = sum.Write(o.Digest[:])
+		for _, path := range o.Dropped { // so that a mistake is a wish of its own, which can be refused
+			_, _ = io.WriteString(sum, "\x00"+path)
+		}
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
