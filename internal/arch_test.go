@@ -33,7 +33,7 @@ var walls = []wall{
 	{"internal/kube", words, "the only door to a cluster knows words, not who knocks"},
 	{"internal/store", words, "the only door to the disk knows words, not who knocks"},
 	{"internal/stage/*", doors, "no stage imports another: the pipeline alone knows their order"},
-	{"internal/stage/source/*", append(slices.Clone(doors), "internal/stage/source/transport"), "sources are siblings: none knows another, but all send requests the same way"},
+	{"internal/stage/source/*", append(slices.Clone(doors), "internal/stage/source/transport", "internal/stage/source/tarball"), "sources are siblings: none knows another, but all send requests and read archives the same way"},
 	{"internal/stage/apply", append(slices.Clone(doors), "internal/stage/check"), "apply takes what check has passed, and nothing else"},
 	{"internal/pipeline", append(slices.Clone(stages), "internal/record."), "the pipeline orders stages and says what happened; it does not know who runs it"},
 	{"internal/helm", stages, "the action machine of releases is part of the core"},

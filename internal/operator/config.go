@@ -19,6 +19,7 @@ import (
 // The controllers that Config.Controllers can name.
 const (
 	GitRepositories = "gitrepository"
+	OCIRepositories = "ocirepository"
 	Kustomizations  = "kustomization"
 	Receivers       = "receiver"
 	Notifications   = "notification" // Alerts and Providers
@@ -26,7 +27,7 @@ const (
 
 // Controllers lists all controllers, in the order of the line.
 func Controllers() []string {
-	return []string{GitRepositories, Kustomizations, Receivers, Notifications}
+	return []string{GitRepositories, OCIRepositories, Kustomizations, Receivers, Notifications}
 }
 
 // Config is what the daemon is told. The zero value of a field means what its comment says.

@@ -36,7 +36,7 @@ func pack(t *testing.T, files map[string]string) []byte {
 }
 
 // TestForeignArtifacts: a source that another controller serves is as good as ours, as long as it has
-// the digest that it claims.
+// the digest that it claims. Ours leaves suspended ones alone.
 func TestForeignArtifacts(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -44,10 +44,10 @@ func TestForeignArtifacts(t *testing.T) {
 		source func(metav1.ObjectMeta) sourcev1.Source
 	}{
 		"OCIRepository": {why: "images with manifests", source: func(m metav1.ObjectMeta) sourcev1.Source {
-			return &sourcev1.OCIRepository{ObjectMeta: m, Spec: sourcev1.OCIRepositorySpec{URL: "oci://example.org/app", Interval: metav1.Duration{Duration: time.Hour}}}
+			return &sourcev1.OCIRepository{ObjectMeta: m, Spec: sourcev1.OCIRepositorySpec{Suspend: true, URL: "oci://example.org/app", Interval: metav1.Duration{Duration: time.Hour}}}
 		}},
 		"Bucket": {why: "object stores", source: func(m metav1.ObjectMeta) sourcev1.Source {
-			return &sourcev1.Bucket{ObjectMeta: m, Spec: sourcev1.BucketSpec{BucketName: "b", Endpoint: "example.org", Interval: metav1.Duration{Duration: time.Hour}}}
+			return &sourcev1.Bucket{ObjectMeta: m, Spec: sourcev1.BucketSpec{Suspend: true, BucketName: "b", Endpoint: "example.org", Interval: metav1.Duration{Duration: time.Hour}}}
 		}},
 		"ExternalArtifact": {why: "any third party", source: func(m metav1.ObjectMeta) sourcev1.Source {
 			return &sourcev1.ExternalArtifact{ObjectMeta: m}

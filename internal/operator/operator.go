@@ -124,6 +124,9 @@ func (o *Operator) assemble(ctx context.Context) error {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
+	if err := o.serveSources(); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
 	if o.config.serves(Kustomizations) {
 		if err := o.serveKustomizations(ctx); err != nil {
 			return fmt.Errorf("starting: %w", err)

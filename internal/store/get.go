@@ -88,6 +88,9 @@ func (s *Store) openBody(digest string) (*body, error) {
 	if err != nil {
 		return nil, s.discard(digest, err)
 	}
+	if body.encoding == verbatim {
+		return nil, errNoTree{}
+	}
 	if body.file, err = s.openVerified(digest); err != nil {
 		return nil, err
 	}

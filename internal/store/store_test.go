@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -427,5 +428,30 @@ func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestPutFileServesWhatItGot(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, store.Options{})
+	digest, size, err := s.PutFile(t.Context(), "1", strings.NewReader("as it is"))
+	check(t, err)
+	path := store.PathOf("OCIRepository", "flux-system", "platform", "1")
+	check(t, s.Publish(path, digest))
+	if _, err := s.Get(digest); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file is opened as a tree: %v", err)
+	}
+	stored := put(t, s, sample.snapshot("1"), nil)
+	check(t, s.Alias(digest, stored.Digest()))
+	if got, err := s.Get(digest); err != nil || got.Digest() != stored.Digest() {
+		t.Errorf("the alias of a file leads to %v, %v", got, err)
+	}
+	check(t, s.Close())
+	again := open(t, dir, store.Options{})
+	check(t, again.Check(digest))
+	recorder := httptest.NewRecorder()
+	again.Handler().ServeHTTP(recorder, httptest.NewRequest("GET", "/"+path, nil))
+	if recorder.Body.String() != "as it is" || int64(recorder.Body.Len()) != size {
+		t.Errorf("after a restart %q is served", recorder.Body)
 	}
 }

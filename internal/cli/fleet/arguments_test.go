@@ -23,6 +23,7 @@ func TestParseSubject(t *testing.T) {
 		"Case":       {why: "people type as documents do", args: "GitRepository a", kinds: []string{"GitRepository"}, names: []string{"a"}},
 		"Full":       {why: "-o name can be pasted", args: "kustomization.kustomize.toolkit.fluxcd.io/a", kinds: []string{"Kustomization"}, names: []string{"a"}},
 		"Narrowed":   {why: "a name may say its kind", args: "source bucket/a", kinds: []string{"Bucket"}, names: []string{"a"}},
+		"Flux":       {why: "as Flux's command line has it", args: "source oci app", kinds: []string{"OCIRepository"}, names: []string{"app"}},
 		"Elsewhere":  {why: "a unit is no source", args: "source ks/a", fails: true},
 		"Contrary":   {why: "one list has one kind when a kind is named", args: "units ks/a hr/b", fails: true},
 		"Nothing":    {why: "something has to be named", args: "", fails: true},

@@ -12,7 +12,8 @@ type Subject struct {
 	Names []string
 }
 
-// ParseSubject reads arguments such as "units", "source platform", "ks/apps" or "unit kustomization/apps".
+// ParseSubject reads arguments such as "units", "source platform", "ks/apps", "unit kustomization/apps" or, as
+// Flux's command line has it, "source oci app".
 func ParseSubject(args []string) (Subject, error) {
 	if len(args) == 0 {
 		return Subject{}, errors.New("units or sources are to be named")
@@ -23,6 +24,9 @@ func ParseSubject(args []string) (Subject, error) {
 		return Subject{}, fmt.Errorf("%q is neither units nor sources nor one of their kinds", word)
 	}
 	names := args[1:]
+	if short, found := sourceWord(word, names); found {
+		kinds, names = KindsNamed(short), names[1:]
+	}
 	if slashed {
 		names = append([]string{name}, names...)
 	}
@@ -33,6 +37,18 @@ func ParseSubject(args []string) (Subject, error) {
 		}
 	}
 	return parsed, nil
+}
+
+// sourceWord reads the kind that may follow the word source: "git", "oci", "bucket", "helm", "chart" or
+// "external".
+func sourceWord(word string, rest []string) (short string, found bool) {
+	if word != string(Source) && word != string(Source)+"s" || len(rest) == 0 {
+		return "", false
+	}
+	short, found = map[string]string{
+		"git": "gitrepo", "oci": "ocirepo", "bucket": "bucket", "helm": "helmrepo", "chart": "helmchart", "external": "externalartifact",
+	}[rest[0]]
+	return short, found
 }
 
 // add takes a name, which may say its kind, "kustomization/apps", and so narrows the kinds.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"time"
@@ -35,6 +36,22 @@ func (s Shelf) Put(ctx context.Context, object client.Object, file string, snaps
 		return nil, fault.Because(sourcev1.ArchiveOperationFailedReason, err)
 	}
 	return s.publish(object, file, &meta.Artifact{Digest: stored.Digest(), Revision: snapshot.Revision}, stored.Size())
+}
+
+// PutFile stores a file as it is and publishes it as an object's artifact. files, which may be nil, is what it
+// holds, so that whoever opens the artifact finds it as a tree.
+func (s Shelf) PutFile(ctx context.Context, object client.Object, file string, content io.Reader, revision string, files *store.Snapshot) (*meta.Artifact, error) {
+	digest, size, err := s.Store.PutFile(ctx, revision, content)
+	if err == nil && files != nil {
+		var stored *store.Tree
+		if stored, err = s.Store.Put(ctx, *files, nil); err == nil {
+			err = s.Store.Alias(digest, stored.Digest())
+		}
+	}
+	if err != nil {
+		return nil, fault.Because(sourcev1.ArchiveOperationFailedReason, err)
+	}
+	return s.publish(object, file, &meta.Artifact{Digest: digest, Revision: revision}, size)
 }
 
 func (s Shelf) publish(object client.Object, file string, artifact *meta.Artifact, size int64) (*meta.Artifact, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"holdfast.dev/holdfast/internal/model/fault"
+	"holdfast.dev/holdfast/internal/stage/source/tarball"
 	"holdfast.dev/holdfast/internal/store"
 )
 
@@ -129,11 +131,14 @@ func (f *Fetcher) fetch(ctx context.Context, artifact Artifact) (*store.Tree, er
 		return nil, err
 	}
 	defer func() { _ = content.Close() }()
-	files, err := f.unpack(ctx, download, content)
+	if _, err := download.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	files, err := tarball.Unpack(ctx, download, content, tarball.Limits{Content: f.options.MaxContent, Files: f.options.MaxFiles})
 	if err != nil {
 		return nil, fmt.Errorf("unpacking %s: %w", scrub(artifact.URL), err)
 	}
-	stored, err := f.store.Put(ctx, files.snapshot(artifact.Revision, content), nil)
+	stored, err := f.store.Put(ctx, files.Snapshot(artifact.Revision), nil)
 	if err != nil {
 		return nil, err
 	}

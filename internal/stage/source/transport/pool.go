@@ -16,7 +16,7 @@ type Pool struct {
 	Proxy func(*http.Request) (*url.URL, error)
 
 	mu   sync.Mutex
-	kept map[[sha256.Size]byte]*entry
+	kept map[string]*entry
 }
 
 type entry struct {
@@ -30,7 +30,7 @@ const mostKept = 256
 
 // Get returns the Transport for Options. Equal Options share one.
 func (p *Pool) Get(options Options) (*Transport, error) {
-	key := options.key()
+	key := options.Key()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if known := p.kept[key]; known != nil {
@@ -42,7 +42,7 @@ func (p *Pool) Get(options Options) (*Transport, error) {
 		return nil, err
 	}
 	if p.kept == nil {
-		p.kept = map[[sha256.Size]byte]*entry{}
+		p.kept = map[string]*entry{}
 	}
 	if len(p.kept) >= mostKept {
 		p.dropOldest()
@@ -53,7 +53,7 @@ func (p *Pool) Get(options Options) (*Transport, error) {
 
 // dropOldest forgets the Transport that was asked for least lately. Requests that use it go on.
 func (p *Pool) dropOldest() {
-	var oldest [sha256.Size]byte
+	var oldest string
 	var since time.Time
 	for key, known := range p.kept {
 		if since.IsZero() || known.used.Before(since) {
@@ -64,8 +64,8 @@ func (p *Pool) dropOldest() {
 	delete(p.kept, oldest)
 }
 
-// key is a digest of everything that makes two ways to a remote different.
-func (o Options) key() (sum [sha256.Size]byte) {
+// Key is a digest of everything that makes two ways to a remote different.
+func (o Options) Key() string {
 	hash := sha256.New()
 	for _, part := range []string{
 		o.Host, string(o.Certificates.Authority), string(o.Certificates.Client), string(o.Certificates.Key.Reveal()),
@@ -74,6 +74,5 @@ func (o Options) key() (sum [sha256.Size]byte) {
 	} {
 		_, _ = fmt.Fprintf(hash, "%d:%s", len(part), part)
 	}
-	hash.Sum(sum[:0])
-	return sum
+	return string(hash.Sum(nil))
 }
