@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast.dev/holdfast/internal/cli/fleet"
-	"holdfast.dev/holdfast/internal/controller/kustomization"
+	"holdfast.dev/holdfast/internal/controller/delivery"
 )
 
 type retryFlags struct {
@@ -44,7 +44,7 @@ func runRetry(ctx context.Context, std Streams, flags retryFlags) error {
 		return err
 	}
 	token, err := ask(ctx, cluster, unit, flags.target.now(), flags.reason, map[string]string{
-		kustomization.AnnotationRetry: flags.target.now().UTC().Format(time.RFC3339Nano), kustomization.AnnotationRollBack: "",
+		delivery.AnnotationRetry: flags.target.now().UTC().Format(time.RFC3339Nano), delivery.AnnotationRollBack: "",
 	})
 	if err != nil {
 		return err
@@ -63,8 +63,8 @@ func ask(ctx context.Context, cluster *fleet.Cluster, unit fleet.Resource, now t
 	if unit.Spec.Suspend {
 		return "", &fleet.SuspendedError{Resource: unit}
 	}
-	annotations[kustomization.AnnotationRequestedBy] = cluster.Whoami(ctx)
-	annotations[kustomization.AnnotationReason] = reason
+	annotations[delivery.AnnotationRequestedBy] = cluster.Whoami(ctx)
+	annotations[delivery.AnnotationReason] = reason
 	return cluster.Ask(ctx, unit, now, annotations)
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"holdfast.dev/holdfast/internal/cli/fleet"
 	"holdfast.dev/holdfast/internal/cli/releases"
-	"holdfast.dev/holdfast/internal/controller/kustomization"
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
 )
 
@@ -62,8 +62,8 @@ func runRollback(ctx context.Context, std Streams, flags rollbackFlags) error {
 		return errors.New("nothing was changed")
 	}
 	token, err := ask(ctx, cluster, unit, flags.target.now(), flags.reason, map[string]string{
-		kustomization.AnnotationRollBack:   flags.target.now().UTC().Format(time.RFC3339Nano),
-		kustomization.AnnotationRollBackTo: strconv.FormatInt(number, 10), kustomization.AnnotationRetry: "",
+		delivery.AnnotationRollBack:   flags.target.now().UTC().Format(time.RFC3339Nano),
+		delivery.AnnotationRollBackTo: strconv.FormatInt(number, 10), delivery.AnnotationRetry: "",
 	})
 	if err != nil {
 		return err

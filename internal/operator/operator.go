@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/controller/gitrepository"
 	"holdfast.dev/holdfast/internal/controller/kustomization"
 	"holdfast.dev/holdfast/internal/kube"
@@ -52,7 +53,7 @@ type Operator struct {
 	served   *artifactServer
 	follower *follow.Follower
 	observer *observe.Observer
-	inbox    *kustomization.Inbox
+	inbox    *delivery.Inbox
 	git      *gitrepository.Controller
 	metrics  *metric.Set
 	scraped  *metricServer // nil where metrics are not served
@@ -73,7 +74,7 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 		return nil, err
 	}
 	decrypt.Quiet()
-	o := &Operator{config: config, inbox: kustomization.NewInbox(), metrics: metric.New(metric.Options{})}
+	o := &Operator{config: config, inbox: delivery.NewInbox(), metrics: metric.New(metric.Options{})}
 	o.config.REST = rest.CopyConfig(config.REST)
 	o.config.REST.Wrap(kube.Meter(o.metrics.Request))
 	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/revision"
@@ -26,8 +27,9 @@ import (
 type reconciler struct {
 	Deps
 	Options
-	sites *sites
-	notes *notes
+	sites   *delivery.Sites
+	notes   *delivery.Notes[*kustomizev1.Kustomization]
+	depends delivery.Dependencies[*kustomizev1.Kustomization]
 	// keyrings are the keys of units.
 	keyrings *keyrings
 	now      func() time.Time
@@ -39,7 +41,7 @@ type visit struct {
 	attempt
 	unit    *kustomizev1.Kustomization // as it is in the cluster; its status is never changed in place
 	status  kustomizev1.KustomizationStatus
-	note    *note
+	note    *delivery.Note[*kustomizev1.Kustomization]
 	started time.Time
 	// asked says that a person or program asked for this visit by annotation.
 	asked bool
@@ -62,8 +64,8 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	note := r.notes.of(request.NamespacedName)
-	unit := note.latest(&cached)
+	note := r.notes.Of(request.NamespacedName)
+	unit := note.Latest(&cached)
 	v := &visit{
 		reconciler: r, unit: unit, note: note, started: r.now(), status: *unit.Status.DeepCopy(),
 		attempt: attempt{generation: unit.Generation, timeout: unit.GetTimeout()},
@@ -96,7 +98,7 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // configured records that the settings of the unit are others, once for each generation. What cannot be
 // recorded where it must be is not acted upon.
 func (v *visit) configured(ctx context.Context) error {
-	if v.unit.Generation == v.status.ObservedGeneration || v.unit.Generation == v.note.configured {
+	if v.unit.Generation == v.status.ObservedGeneration || v.unit.Generation == v.note.Configured {
 		return nil
 	}
 	about := record.Subject{Kind: kustomizev1.KustomizationKind, Namespace: v.unit.Namespace, Name: v.unit.Name}
@@ -110,7 +112,7 @@ func (v *visit) configured(ctx context.Context) error {
 	if err := v.Record.Record(ctx, entry); err != nil {
 		return fmt.Errorf("recording the settings: %w", err)
 	}
-	v.note.configured = v.unit.Generation
+	v.note.Configured = v.unit.Generation
 	return nil
 }
 
@@ -127,7 +129,7 @@ func (v *visit) run(ctx context.Context) time.Duration {
 	v.stood = v.stands(&v.status)
 	outcome := v.Line.Advance(ctx, job)
 	if v.mayStandAside(ctx, outcome) {
-		v.note.aside, v.aside = v.revision, true
+		v.note.Aside, v.aside = v.revision, true
 		return 0
 	}
 	return v.settle(outcome)
@@ -136,13 +138,13 @@ func (v *visit) run(ctx context.Context) time.Duration {
 // mayStandAside tells whether all that is left of this visit is to name a new revision, and nobody
 // waits for that. A commit wakes every unit of its source; the few that it concerns come first.
 func (v *visit) mayStandAside(ctx context.Context, out pipeline.Outcome) bool {
-	if out.Phase != pipeline.Done || v.asked || v.note.aside == v.revision || !v.wasReady(&v.status) {
+	if out.Phase != pipeline.Done || v.asked || v.note.Aside == v.revision || !v.wasReady(&v.status) {
 		return false
 	}
 	if len(out.Changes.Made())+len(out.Pruned.Made()) > 0 || len(out.Contested) > 0 || v.generation != v.status.ObservedGeneration {
 		return false
 	}
-	return !v.stood && len(v.readers(ctx, inputKey(kustomizev1.KustomizationKind, nameOf(v.unit)))) == 0
+	return !v.stood && len(v.readers(ctx, delivery.InputKey(kustomizev1.KustomizationKind, nameOf(v.unit)))) == 0
 }
 
 // prepare gathers what the line needs, in the order of Flux's own checks (flux-contract 2.3).
@@ -156,8 +158,8 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 	if err != nil {
 		return job, err
 	}
-	v.revision, v.origin = artifact.Revision, originRevision(artifact)
-	job.Label, job.Signature = labelOf(artifact), artifact.Metadata[revision.SignatureKey]
+	v.revision, v.origin = artifact.Revision, delivery.OriginRevision(artifact)
+	job.Label, job.Signature = delivery.LabelOf(artifact), artifact.Metadata[revision.SignatureKey]
 	if err := v.dependencies(ctx, v.unit, artifact); err != nil {
 		return job, err
 	}
@@ -172,15 +174,15 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 		return job, err
 	}
 	job.Render = built{v.Renderer, input}
-	if job.Site, err = v.site(ctx, v.unit); err != nil {
+	if job.Site, err = v.sites.Site(ctx, reachOf(v.unit)); err != nil {
 		return job, err
 	}
-	v.note.waiting = time.Time{}
+	v.note.Waiting = time.Time{}
 	job.Heirs = v.heirs(input.Tree)
 	job.Restart = v.asked
-	job.Verify = v.asked || !v.note.verify.IsZero() && !v.now().Before(v.note.verify)
-	if job.Verify || v.note.verify.IsZero() {
-		v.note.verify = v.now().Add(spread(v.unit.Spec.Interval.Duration, v.IntervalJitter))
+	job.Verify = v.asked || !v.note.Verify.IsZero() && !v.now().Before(v.note.Verify)
+	if job.Verify || v.note.Verify.IsZero() {
+		v.note.Verify = v.now().Add(delivery.Spread(v.unit.Spec.Interval.Duration, v.IntervalJitter))
 	}
 	return job, nil
 }
@@ -189,7 +191,7 @@ func (v *visit) prepare(ctx context.Context) (pipeline.Job, error) {
 func (v *visit) job() (pipeline.Job, error) {
 	job, err := jobOf(v.unit)
 	if err == nil {
-		err = v.Releases.apply(&job, v.unit)
+		err = v.Releases.Apply(&job, v.unit.Annotations)
 	}
 	job.Unit, job.Inventory, job.Save = ownerOf(v.unit), inventoryOf(&v.status), v.intend
 	return job, err
@@ -200,24 +202,24 @@ func (v *visit) job() (pipeline.Job, error) {
 func (v *visit) refuse(ctx context.Context, job pipeline.Job, err error) time.Duration {
 	upheld := v.uphold(ctx, job, err)
 	err = upheld.Err
-	if fault.KindOf(err) == fault.Waiting && !v.asked && v.within(quietWait) {
-		return soonest(upheld.After, quietWait)
+	if fault.KindOf(err) == fault.Waiting && !v.asked && v.note.Within(quietWait, v.now()) {
+		return delivery.Soonest(upheld.After, quietWait)
 	}
 	if ctx.Err() != nil {
 		return 0
 	}
-	return soonest(upheld.After, v.refused(err))
+	return delivery.Soonest(upheld.After, v.refused(err))
 }
 
 // uphold keeps up what the unit has applied, unless it may not act any more.
 func (v *visit) uphold(ctx context.Context, job pipeline.Job, cause error) pipeline.Outcome {
 	out := pipeline.Outcome{Err: cause}
-	if fault.ReasonOf(cause, "") == reasonAccessDenied {
+	if fault.ReasonOf(cause, "") == delivery.ReasonAccessDenied {
 		return out
 	}
 	if job.Site.Observer == nil {
 		var err error
-		if job.Site, err = v.site(ctx, v.unit); err != nil {
+		if job.Site, err = v.sites.Site(ctx, reachOf(v.unit)); err != nil {
 			return out
 		}
 	}
@@ -240,20 +242,12 @@ func (v *visit) refused(err error) time.Duration {
 		// Most waits end with an event. One that names a time may have to look for itself, as when a
 		// source with an empty disk has yet to fetch what its status names.
 		if longest := fault.AfterOf(err); longest > 0 {
-			return v.note.retry(longest)
+			return v.note.Retry(longest)
 		}
 		return v.unit.Spec.Interval.Duration
 	default:
-		return v.note.retry(v.unit.GetRetryInterval())
+		return v.note.Retry(v.unit.GetRetryInterval())
 	}
-}
-
-// within tells whether less than grace has passed since the first call in a row.
-func (v *visit) within(grace time.Duration) bool {
-	if v.note.waiting.IsZero() {
-		v.note.waiting = v.now()
-	}
-	return v.now().Sub(v.note.waiting) < grace
 }
 
 // settle turns the outcome of a pass into status and events.
@@ -270,12 +264,12 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 		return v.settleFailure(out, took)
 	case pipeline.Parked:
 		if !v.stood && v.announced() && out.Waited < quietWait {
-			return soonest(quietWait-out.Waited, soonest(out.After, v.due()))
+			return delivery.Soonest(quietWait-out.Waited, delivery.Soonest(out.After, v.due()))
 		}
 		if !v.stood {
 			v.progressing(&v.status, out.Checked)
 		}
-		return soonest(out.After, v.due())
+		return delivery.Soonest(out.After, v.due())
 	default:
 		changed := len(out.Changes.Made()) + len(out.Pruned.Made())
 		fresh := !v.stood || v.asked || changed > 0
@@ -289,8 +283,8 @@ func (v *visit) settle(out pipeline.Outcome) time.Duration {
 		if news {
 			v.tellSuccess(out, took+out.Waited, changed > 0, wasHealthy)
 		}
-		v.note.failures = 0
-		return soonest(out.After, v.due())
+		v.note.Failures = 0
+		return delivery.Soonest(out.After, v.due())
 	}
 }
 
@@ -327,9 +321,9 @@ func (v *visit) settleFailure(out pipeline.Outcome, took time.Duration) time.Dur
 	case kind == fault.Stalled:
 		return out.After
 	case reason == meta.HealthCheckFailedReason:
-		return soonest(out.After, soonest(v.unit.GetRetryInterval(), v.due()))
+		return delivery.Soonest(out.After, delivery.Soonest(v.unit.GetRetryInterval(), v.due()))
 	default:
-		return soonest(out.After, soonest(v.note.retry(v.unit.GetRetryInterval()), v.due()))
+		return delivery.Soonest(out.After, delivery.Soonest(v.note.Retry(v.unit.GetRetryInterval()), v.due()))
 	}
 }
 
@@ -339,15 +333,7 @@ var recorded = map[string]bool{
 }
 
 // due returns the time until the next verification.
-func (v *visit) due() time.Duration { return max(v.note.verify.Sub(v.now()), time.Second) }
-
-// soonest returns the shorter of two waits, where 0 is none.
-func soonest(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
+func (v *visit) due() time.Duration { return max(v.note.Verify.Sub(v.now()), time.Second) }
 
 // changedCondition tells whether a failure is news.
 func changedCondition(status *kustomizev1.KustomizationStatus, reason, message string) bool {
@@ -358,14 +344,14 @@ func changedCondition(status *kustomizev1.KustomizationStatus, reason, message s
 // forget drops everything about a unit that is gone.
 func (r *reconciler) forget(name types.NamespacedName) {
 	owner := ownerOf(&kustomizev1.Kustomization{ObjectMeta: nameMeta(name)})
-	r.notes.forget(name)
+	r.notes.Forget(name)
 	r.Follower.Keep(owner.String(), nil)
 	r.drop(owner)
-	r.sites.leave(owner)
+	r.sites.Leave(owner)
 }
 
 // drop forgets what is remembered of a unit, but not how it is reached.
 func (r *reconciler) drop(owner object.Owner) {
 	r.Renderer.Forget(owner)
-	r.Line.Forget(owner, r.sites.siteOf(owner))
+	r.Line.Forget(owner, r.sites.Of(owner))
 }

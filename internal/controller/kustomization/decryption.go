@@ -10,6 +10,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
@@ -25,9 +26,9 @@ func (o Options) keysRef(u *kustomizev1.Kustomization) (ref object.Ref, shared, 
 	case wish == nil:
 		return object.Ref{}, false, false
 	case wish.SecretRef != nil:
-		return configRef(u.Namespace, "Secret", wish.SecretRef.Name), false, true
+		return delivery.ConfigRef(u.Namespace, "Secret", wish.SecretRef.Name), false, true
 	case o.AgeSecret.Name != "":
-		return configRef(o.AgeSecret.Namespace, "Secret", o.AgeSecret.Name), true, true
+		return delivery.ConfigRef(o.AgeSecret.Namespace, "Secret", o.AgeSecret.Name), true, true
 	default:
 		return object.Ref{}, false, false
 	}

@@ -7,12 +7,9 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"holdfast.dev/holdfast/internal/model/fault"
-	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
 )
 
@@ -27,9 +24,9 @@ func (v *visit) finalize(ctx context.Context) (ctrl.Result, error) {
 	if !deletes(v.unit) || len(inventory) == 0 {
 		return ctrl.Result{}, v.letGo(ctx)
 	}
-	site, err := v.site(ctx, v.unit)
+	site, err := v.sites.Site(ctx, reachOf(v.unit))
 	if err == nil {
-		err = v.mayAct(ctx)
+		err = v.sites.MayAct(ctx, reachOf(v.unit))
 	}
 	if err != nil {
 		if fault.KindOf(err) == fault.Transient {
@@ -42,9 +39,9 @@ func (v *visit) finalize(ctx context.Context) (ctrl.Result, error) {
 	out := v.Line.Retire(ctx, pipeline.Farewell{
 		Unit: ownerOf(v.unit), Site: site, Inventory: inventory, Await: await, Heirs: v.lastHeirs(ctx),
 	})
-	if made := out.Pruned.Made(); len(made) > 0 && out.Phase != pipeline.Failed && v.note.failures == 0 {
+	if made := out.Pruned.Made(); len(made) > 0 && out.Phase != pipeline.Failed && v.note.Failures == 0 {
 		v.tell(corev1.EventTypeNormal, made.String())
-		v.note.failures++ // tell it once
+		v.note.Failures++ // tell it once
 	}
 	switch {
 	case out.Phase == pipeline.Failed:
@@ -86,20 +83,6 @@ func deletes(u *kustomizev1.Kustomization) bool {
 	default:
 		return false
 	}
-}
-
-// mayAct checks that the account that the unit acts as is still there.
-func (v *visit) mayAct(ctx context.Context) error {
-	account := v.serviceAccount(v.unit)
-	if account == "" || v.unit.Spec.KubeConfig != nil {
-		return nil
-	}
-	ref := object.Ref{Version: "v1", Kind: "ServiceAccount", Namespace: v.unit.Namespace, Name: account}
-	_, err := v.sites.local.Cluster.Get(ctx, ref)
-	if apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err) {
-		return fault.Stall("", fmt.Errorf("the account to act as, %s/%s, is gone", v.unit.Namespace, account))
-	}
-	return err
 }
 
 // letGo takes our finalizer away and forgets the unit.

@@ -7,6 +7,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/pipeline"
@@ -56,7 +57,7 @@ func (v *visit) heirs(files tree.Tree) func(context.Context, []object.Ref) map[o
 // siblings returns the units that read the same source, deliver to the same cluster and are at work.
 func (v *visit) siblings(ctx context.Context) []*kustomizev1.Kustomization {
 	var list kustomizev1.KustomizationList
-	key := inputKey(v.unit.Spec.SourceRef.Kind, sourceName(v.unit))
+	key := delivery.InputKey(v.unit.Spec.SourceRef.Kind, sourceName(v.unit))
 	if err := v.Client.List(ctx, &list, client.MatchingFields{inputsIndex: key}); err != nil {
 		return nil
 	}

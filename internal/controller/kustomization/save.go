@@ -2,17 +2,14 @@ package kustomization
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/model/object"
 )
 
@@ -24,33 +21,12 @@ func (v *visit) save(ctx context.Context) error {
 	if apiequality.Semantic.DeepEqual(v.status, v.unit.Status) {
 		return nil
 	}
-	patch, err := statusPatch(&v.unit.Status, &v.status)
+	written, err := delivery.SaveStatus(ctx, v.Client, v.unit, &v.unit.Status, &v.status, StatusManager)
 	if err != nil {
-		return fmt.Errorf("writing status: %w", err)
+		return err
 	}
-	written := v.unit.DeepCopy()
-	err = v.Client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(StatusManager))
-	if err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("writing status: %w", err))
-	}
-	v.unit, v.note.written = written, written
+	v.unit, v.note.Written = written, written
 	return nil
-}
-
-// statusPatch makes a JSON merge patch (RFC 7386) that holds what differs.
-func statusPatch(before, after *kustomizev1.KustomizationStatus) ([]byte, error) {
-	type holder struct {
-		Status *kustomizev1.KustomizationStatus `json:"status"`
-	}
-	old, err := json.Marshal(holder{before})
-	if err != nil {
-		return nil, err
-	}
-	latest, err := json.Marshal(holder{after})
-	if err != nil {
-		return nil, err
-	}
-	return jsonpatch.CreateMergePatch(old, latest)
 }
 
 // intend saves an inventory before the objects that are new in it come to exist, so that a crash
@@ -88,19 +64,12 @@ func (v *visit) adopt(ctx context.Context) error {
 	return v.setFinalizers(ctx, append(slices.Clone(v.unit.Finalizers), kustomizev1.KustomizationFinalizer))
 }
 
-// setFinalizers replaces the finalizers, provided that nobody else changed them meanwhile.
 func (v *visit) setFinalizers(ctx context.Context, finalizers []string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"finalizers": finalizers, "resourceVersion": v.unit.ResourceVersion,
-	}})
+	written, err := delivery.SetFinalizers(ctx, v.Client, v.unit, finalizers, StatusManager)
 	if err != nil {
-		return fmt.Errorf("writing finalizers: %w", err)
+		return err
 	}
-	written := v.unit.DeepCopy()
-	if err := v.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(StatusManager)); err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("writing finalizers: %w", err))
-	}
-	v.unit, v.note.written = written, written
+	v.unit, v.note.Written = written, written
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
@@ -19,6 +20,11 @@ import (
 // ownerOf names the unit of a Kustomization.
 func ownerOf(u *kustomizev1.Kustomization) object.Owner {
 	return object.Owner{Namespace: u.Namespace, Name: u.Name}
+}
+
+// reachOf says where a unit is delivered to.
+func reachOf(u *kustomizev1.Kustomization) delivery.Reach {
+	return delivery.Reach{Owner: ownerOf(u), KubeConfig: u.Spec.KubeConfig, Account: u.Spec.ServiceAccountName}
 }
 
 // selfOf refers to the Kustomization as an object.

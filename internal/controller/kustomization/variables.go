@@ -12,6 +12,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/render"
@@ -33,7 +34,7 @@ func (r *reconciler) variables(ctx context.Context, u *kustomizev1.Kustomization
 // substitute reads a ConfigMap or Secret that a unit substitutes from. One that is missing and may be
 // is nil.
 func (r *reconciler) substitute(ctx context.Context, u *kustomizev1.Kustomization, reference kustomizev1.SubstituteReference) (*unstructured.Unstructured, error) {
-	held, err := r.Follower.Get(ctx, configRef(u.Namespace, reference.Kind, reference.Name))
+	held, err := r.Follower.Get(ctx, delivery.ConfigRef(u.Namespace, reference.Kind, reference.Name))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("substitute from '%s/%s': %w", reference.Kind, reference.Name, err)
@@ -72,11 +73,6 @@ func take(variables *render.Variables, held *unstructured.Unstructured, secret b
 	return nil
 }
 
-// configRef refers to a ConfigMap or a Secret.
-func configRef(namespace, kind, name string) object.Ref {
-	return object.Ref{Version: "v1", Kind: kind, Namespace: namespace, Name: name}
-}
-
 // configRefs returns the ConfigMaps and Secrets that a unit reads.
 func (o Options) configRefs(u *kustomizev1.Kustomization) []object.Ref {
 	var refs []object.Ref
@@ -85,16 +81,8 @@ func (o Options) configRefs(u *kustomizev1.Kustomization) []object.Ref {
 	}
 	if u.Spec.PostBuild != nil {
 		for _, reference := range u.Spec.PostBuild.SubstituteFrom {
-			refs = append(refs, configRef(u.Namespace, reference.Kind, reference.Name))
+			refs = append(refs, delivery.ConfigRef(u.Namespace, reference.Kind, reference.Name))
 		}
 	}
-	if config := u.Spec.KubeConfig; config != nil {
-		if config.SecretRef != nil {
-			refs = append(refs, configRef(u.Namespace, "Secret", config.SecretRef.Name))
-		}
-		if config.ConfigMapRef != nil {
-			refs = append(refs, configRef(u.Namespace, "ConfigMap", config.ConfigMapRef.Name))
-		}
-	}
-	return refs
+	return append(refs, delivery.KubeConfigRefs(u.Namespace, u.Spec.KubeConfig)...)
 }

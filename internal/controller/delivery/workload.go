@@ -1,4 +1,4 @@
-package kustomization
+package delivery
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 
-	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -28,14 +27,14 @@ type workload struct {
 }
 
 // workloadOf reads the ConfigMap that a unit names, and tells which account it stands for.
-func (r *reconciler) workloadOf(ctx context.Context, u *kustomizev1.Kustomization) (workload, error) {
-	name := u.Spec.KubeConfig.ConfigMapRef.Name
-	settings, err := r.Follower.Get(ctx, configRef(u.Namespace, "ConfigMap", name))
+func (s *Sites) workloadOf(ctx context.Context, u Reach) (workload, error) {
+	name := u.KubeConfig.ConfigMapRef.Name
+	settings, err := s.follower.Get(ctx, ConfigRef(u.Owner.Namespace, "ConfigMap", name))
 	if err != nil {
-		return workload{}, fault.Because(meta.ReconciliationFailedReason, fmt.Errorf("reading kubeconfig ConfigMap '%s/%s': %w", u.Namespace, name, err))
+		return workload{}, fault.Because(meta.ReconciliationFailedReason, fmt.Errorf("reading kubeconfig ConfigMap '%s/%s': %w", u.Owner.Namespace, name, err))
 	}
 	if settings == nil {
-		return workload{}, fault.Wait(meta.ReconciliationFailedReason, 0, fmt.Errorf("kubeconfig ConfigMap '%s/%s' not found", u.Namespace, name))
+		return workload{}, fault.Wait(meta.ReconciliationFailedReason, 0, fmt.Errorf("kubeconfig ConfigMap '%s/%s' not found", u.Owner.Namespace, name))
 	}
 	data, _, err := unstructured.NestedStringMap(settings.Object, "data")
 	if err != nil {
@@ -43,12 +42,12 @@ func (r *reconciler) workloadOf(ctx context.Context, u *kustomizev1.Kustomizatio
 	}
 	var found workload
 	if err == nil {
-		found, err = parseWorkload(data, r.DefaultKubeConfigServiceAccount)
+		found, err = parseWorkload(data, s.DefaultKubeConfigServiceAccount)
 	}
 	if err != nil { // the ConfigMap is watched: the unit wakes when it is mended
-		return workload{}, fault.Wait(meta.ReconciliationFailedReason, 0, fmt.Errorf("reading kubeconfig ConfigMap '%s/%s': %w", u.Namespace, name, err))
+		return workload{}, fault.Wait(meta.ReconciliationFailedReason, 0, fmt.Errorf("reading kubeconfig ConfigMap '%s/%s': %w", u.Owner.Namespace, name, err))
 	}
-	found.Account.Namespace = u.Namespace
+	found.Account.Namespace = u.Owner.Namespace
 	return found, nil
 }
 

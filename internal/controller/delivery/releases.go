@@ -1,4 +1,4 @@
-package kustomization
+package delivery
 
 import (
 	"fmt"
@@ -6,12 +6,10 @@ import (
 	"strings"
 	"time"
 
-	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/release"
-	"holdfast.dev/holdfast/internal/model/revision"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
 )
@@ -43,8 +41,8 @@ type Releases struct {
 
 const defaultBake = time.Minute
 
-// apply adds to a job how its releases are judged, and what people ask for.
-func (r Releases) apply(job *pipeline.Job, u *kustomizev1.Kustomization) error {
+// Apply adds to a job how its releases are judged, and what people ask for.
+func (r Releases) Apply(job *pipeline.Job, annotations map[string]string) error {
 	job.Policy = settle.Policy{Disabled: r.NoRollback, Bake: r.Bake}
 	switch {
 	case r.Bake == 0:
@@ -52,7 +50,7 @@ func (r Releases) apply(job *pipeline.Job, u *kustomizev1.Kustomization) error {
 	case r.Bake < 0:
 		job.Policy.Bake = 0
 	}
-	switch value := u.Annotations[annotationRollback]; strings.ToLower(value) {
+	switch value := annotations[annotationRollback]; strings.ToLower(value) {
 	case "":
 	case "disabled":
 		job.Policy.Disabled = true
@@ -61,26 +59,26 @@ func (r Releases) apply(job *pipeline.Job, u *kustomizev1.Kustomization) error {
 	default:
 		return wrongAnnotation(annotationRollback, value, "enabled or disabled")
 	}
-	if value := u.Annotations[annotationForwardOnly]; value != "" {
+	if value := annotations[annotationForwardOnly]; value != "" {
 		only, err := strconv.ParseBool(value)
 		if err != nil {
 			return wrongAnnotation(annotationForwardOnly, value, "true or false")
 		}
 		job.Policy.ForwardOnly = only
 	}
-	if value := u.Annotations[annotationBake]; value != "" {
+	if value := annotations[annotationBake]; value != "" {
 		bake, err := time.ParseDuration(value)
 		if err != nil || bake < 0 {
 			return wrongAnnotation(annotationBake, value, "a duration such as 2m")
 		}
 		job.Policy.Bake = bake
 	}
-	job.Allowed = u.Annotations[annotationAllowed]
-	job.Retry = requestOf(u, AnnotationRetry)
-	if job.Back = requestOf(u, AnnotationRollBack); job.Back == nil {
+	job.Allowed = annotations[annotationAllowed]
+	job.Retry = requestOf(annotations, AnnotationRetry)
+	if job.Back = requestOf(annotations, AnnotationRollBack); job.Back == nil {
 		return nil
 	}
-	if value := u.Annotations[AnnotationRollBackTo]; value != "" {
+	if value := annotations[AnnotationRollBackTo]; value != "" {
 		to, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || to < 1 {
 			return wrongAnnotation(AnnotationRollBackTo, value, "the number of a release")
@@ -95,18 +93,18 @@ func wrongAnnotation(name, value, want string) error {
 }
 
 // requestOf reads what somebody asks for by an annotation that holds a token.
-func requestOf(u *kustomizev1.Kustomization, annotation string) *release.Request {
-	token := u.Annotations[annotation]
+func requestOf(annotations map[string]string, annotation string) *release.Request {
+	token := annotations[annotation]
 	if token == "" {
 		return nil
 	}
 	return &release.Request{
-		Token: annotation + "=" + token, By: u.Annotations[AnnotationRequestedBy], Reason: u.Annotations[AnnotationReason],
+		Token: annotation + "=" + token, By: annotations[AnnotationRequestedBy], Reason: annotations[AnnotationReason],
 	}
 }
 
-// wishesDiffer tells whether annotations ask for something else than before.
-func wishesDiffer(before, after map[string]string) bool {
+// WishesDiffer tells whether annotations ask for something else than before.
+func WishesDiffer(before, after map[string]string) bool {
 	for _, name := range []string{
 		annotationRollback, annotationBake, annotationForwardOnly, AnnotationRetry, AnnotationRollBack, AnnotationRollBackTo,
 	} {
@@ -115,12 +113,4 @@ func wishesDiffer(before, after map[string]string) bool {
 		}
 	}
 	return false
-}
-
-// labelOf says what Git calls an artifact.
-func labelOf(artifact *meta.Artifact) release.Label {
-	return release.Label{
-		Revision: artifact.Revision, Origin: originRevision(artifact),
-		Author: artifact.Metadata[revision.AuthorKey], Title: artifact.Metadata[revision.TitleKey],
-	}
 }
