@@ -100,7 +100,7 @@ func TestBearer(t *testing.T) {
 	client := there.Client()
 	client.Transport = tokens.Wrap(client.Transport)
 	get := func(path string) (int, string, error) {
-		answer, err := client.Get(there.URL + path) //nolint:noctx // a test's own server
+		answer, err := client.Get(there.URL + path)
 		if err != nil {
 			return 0, "", err
 		}

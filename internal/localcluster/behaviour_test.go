@@ -405,7 +405,7 @@ func decode(b bench, text string) *unstructured.Unstructured {
 }
 
 // missing returns nothing when it holds, else what there is instead.
-func missing(holds bool, format string, args ...any) string {
+func missing(holds bool, format string, args ...any) string { //nolint:revive // holds is the answer to a question, not a way to go
 	if holds {
 		return ""
 	}

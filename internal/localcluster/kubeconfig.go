@@ -126,8 +126,8 @@ func storeKubeconfig(path string, config *api.Config) error {
 	if err != nil {
 		return fmt.Errorf("encoding the kubeconfig %s: %w", path, err)
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // replace the file that the link leads to, not the link
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // replace the file that the link leads to, not the link
 	}
 	if err := replaceFile(path, data); err != nil {
 		return fmt.Errorf("writing the kubeconfig %s: %w", path, err)

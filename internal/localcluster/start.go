@@ -17,7 +17,7 @@ import (
 const pollEvery = 15 * time.Millisecond
 
 // startAPIServer runs the API server and waits until it is ready.
-func (c *Cluster) startAPIServer(ctx context.Context) error {
+func (c *Cluster) startAPIServer(ctx context.Context) error { //nolint:contextcheck // what is started outlives the start
 	var err error
 	if c.listener, err = listen(ctx, c.folder, c.options.Port); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (c *Cluster) startClients(ctx context.Context) error {
 	c.clients.run("controller manager", c.fail, func(ctx context.Context) error { return runControllerManager(ctx, c.folder) })
 	c.clients.run("scheduler", c.fail, func(ctx context.Context) error { return runScheduler(ctx, c.folder) })
 	c.clients.run("simulated volumes", c.fail, func(ctx context.Context) error { return provisionVolumes(ctx, client) })
-	if err := simulateNodes(c.clients.ctx, c.folder, config, c.sink); err != nil {
+	if err := simulateNodes(c.clients.ctx, c.folder, config, c.sink); err != nil { //nolint:contextcheck // what is started outlives the start
 		return fmt.Errorf("starting the simulated nodes: %w", err)
 	}
 	jobs, ctx := errgroup.WithContext(ctx)

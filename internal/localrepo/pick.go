@@ -40,7 +40,7 @@ func pick(ctx context.Context, from storer.EncodedObjectStorer, wish wish) (pick
 		}
 		p.has[have] = true
 		p.out.common = append(p.out.common, have)
-		if err := p.tree(ctx, commit.TreeHash, false); err != nil {
+		if err := p.tree(ctx, commit.TreeHash, p.skip); err != nil {
 			return picked{}, err
 		}
 	}
@@ -82,7 +82,7 @@ func (p *picker) commits(ctx context.Context, from plumbing.Hash) error {
 				return err
 			}
 			p.send(hash)
-			if err := p.tree(ctx, commit.TreeHash, true); err != nil {
+			if err := p.tree(ctx, commit.TreeHash, p.send); err != nil {
 				return err
 			}
 			if p.wish.depth > 0 && depth >= p.wish.depth && len(commit.ParentHashes) > 0 {
@@ -96,8 +96,8 @@ func (p *picker) commits(ctx context.Context, from plumbing.Hash) error {
 	return nil
 }
 
-// tree walks a folder: it sends what the client lacks, or marks what it has.
-func (p *picker) tree(ctx context.Context, hash plumbing.Hash, send bool) error {
+// tree walks what is new of a folder: to send what the client lacks, or to skip what it has.
+func (p *picker) tree(ctx context.Context, hash plumbing.Hash, each func(plumbing.Hash)) error {
 	if p.seen[hash] {
 		return nil
 	}
@@ -108,28 +108,22 @@ func (p *picker) tree(ctx context.Context, hash plumbing.Hash, send bool) error 
 	if err != nil {
 		return err
 	}
-	p.mark(hash, send)
+	each(hash)
 	for _, entry := range folder.Entries {
 		switch {
 		case entry.Mode == filemode.Submodule, p.seen[entry.Hash]:
 		case entry.Mode == filemode.Dir:
-			if err := p.tree(ctx, entry.Hash, send); err != nil {
+			if err := p.tree(ctx, entry.Hash, each); err != nil {
 				return err
 			}
 		default:
-			p.mark(entry.Hash, send)
+			each(entry.Hash)
 		}
 	}
 	return nil
 }
 
-func (p *picker) mark(hash plumbing.Hash, send bool) {
-	if send {
-		p.send(hash)
-		return
-	}
-	p.seen[hash] = true
-}
+func (p *picker) skip(hash plumbing.Hash) { p.seen[hash] = true }
 
 func (p *picker) send(hash plumbing.Hash) {
 	if !p.seen[hash] {

@@ -45,7 +45,7 @@ func TestRequestsAreFluxs(t *testing.T) {
 	fields := ""
 	for _, entry := range u.GetManagedFields() {
 		if entry.Manager == "flux" {
-			fields += string(entry.FieldsV1.Raw)
+			fields += entry.FieldsV1.GetRawString()
 		}
 	}
 	for _, want := range []string{meta.ReconcileRequestAnnotation, "f:suspend"} {

@@ -3,6 +3,7 @@ package scripts_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -81,7 +82,7 @@ func TestWatch(t *testing.T) {
 }
 
 // timely tells that it was the test that ended ctx, not its deadline.
-func timely(ctx context.Context) bool { return context.Cause(ctx) == context.Canceled }
+func timely(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
 
 func await(t *testing.T, lines *bufio.Scanner, text string) {
 	t.Helper()

@@ -190,7 +190,7 @@ func (p places) key(ctx context.Context, std Streams, environment string, postQu
 		fmt.Fprintf(std.Out, "%s: the key %s is in %s already\n", environment, recipient, name)
 		return recipient, nil
 	}
-	recipient, key, err := keyring.New(postQuantum)
+	recipient, key, err := keyring.New(keyring.Making{PostQuantum: postQuantum})
 	if err != nil {
 		return "", err
 	}
@@ -217,7 +217,7 @@ func (p places) inCluster(ctx context.Context, std Streams, environment string, 
 		fmt.Fprintf(std.Out, "%s: the key %s is in %s already\n", environment, recipient, where)
 		return recipient, nil
 	}
-	recipient, key, err := keyring.New(postQuantum)
+	recipient, key, err := keyring.New(keyring.Making{PostQuantum: postQuantum})
 	if err != nil {
 		return "", err
 	}

@@ -66,7 +66,7 @@ func prepare(t *testing.T, files int) place {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	var all []byte
 	for range 2 {
-		recipient, key, err := keyring.New(false)
+		recipient, key, err := keyring.New(keyring.Making{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func TestDryRun(t *testing.T) {
 func TestRemains(t *testing.T) {
 	p := prepare(t, 3)
 	p.rule(t, p.recipients[0])
-	stranger, _, err := keyring.New(false)
+	stranger, _, err := keyring.New(keyring.Making{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func outside(dir, keys string) error {
 
 // newKey makes a key in a file of its own; one that is there is never replaced.
 func newKey(folder, name string) (recipient, file string, err error) {
-	recipient, text, err := keyring.New(false)
+	recipient, text, err := keyring.New(keyring.Making{})
 	if err != nil {
 		return "", "", err
 	}

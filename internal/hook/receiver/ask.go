@@ -9,7 +9,7 @@ import (
 	"time"
 
 	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -96,7 +96,7 @@ func (h *Handler) choose(ctx context.Context, r *notificationv1.Receiver, wanted
 	}
 	var chosen []object.Ref
 	for _, one := range found {
-		yes, err := all.and(own, ctx, one)
+		yes, err := all.and(ctx, own, one)
 		if err != nil {
 			return chosen, err
 		}
@@ -141,7 +141,7 @@ func refOf(namespace string, wanted notificationv1.ReceiverResource) (object.Ref
 		namespace = wanted.Namespace
 	}
 	for _, name := range []string{namespace, wanted.Name} {
-		if len(path.IsValidPathSegmentName(name)) > 0 {
+		if len(content.IsPathSegmentName(name)) > 0 {
 			return object.Ref{}, errors.New("this is no name of a resource")
 		}
 	}
@@ -152,7 +152,7 @@ func refOf(namespace string, wanted notificationv1.ReceiverResource) (object.Ref
 type filter func(ctx context.Context, one *metav1.PartialObjectMetadata) (bool, error)
 
 // and asks two filters.
-func (f filter) and(other filter, ctx context.Context, one *metav1.PartialObjectMetadata) (bool, error) {
+func (f filter) and(ctx context.Context, other filter, one *metav1.PartialObjectMetadata) (bool, error) {
 	for _, each := range []filter{f, other} {
 		if each == nil {
 			continue

@@ -149,8 +149,8 @@ func (b *bench) send(body string, headers map[string]string) (int, string) {
 	return answer.Code, string(text)
 }
 
-func sign(algorithm string, make func() hash.Hash, body string) string {
-	mac := hmac.New(make, []byte(token))
+func sign(algorithm string, algorithmOf func() hash.Hash, body string) string {
+	mac := hmac.New(algorithmOf, []byte(token))
 	_, _ = mac.Write([]byte(body))
 	return algorithm + hex.EncodeToString(mac.Sum(nil))
 }

@@ -31,14 +31,14 @@ func signed(signature string, body []byte, token redact.Bytes) error {
 	if !found || encoded == "" {
 		return errUnsigned
 	}
-	var make func() hash.Hash
+	var hashed func() hash.Hash
 	switch algorithm {
 	case "sha256":
-		make = sha256.New
+		hashed = sha256.New
 	case "sha512":
-		make = sha512.New
+		hashed = sha512.New
 	case "sha1":
-		make = sha1.New
+		hashed = sha1.New
 	default:
 		return errSignature
 	}
@@ -46,7 +46,7 @@ func signed(signature string, body []byte, token redact.Bytes) error {
 	if err != nil {
 		return errSignature
 	}
-	mac := hmac.New(make, token)
+	mac := hmac.New(hashed, token)
 	_, _ = mac.Write(body)
 	if !hmac.Equal(mac.Sum(nil), given) {
 		return errSignature

@@ -1,6 +1,10 @@
 package simulate
 
-import "sigs.k8s.io/kwok/pkg/apis/v1alpha1"
+import (
+	"slices"
+
+	"sigs.k8s.io/kwok/pkg/apis/v1alpha1"
+)
 
 // Annotation of a Pod that says how it fares, whatever its images are.
 const Annotation = "holdfast.dev/simulate"
@@ -50,7 +54,7 @@ const (
 )
 
 func when(key string, operator v1alpha1.SelectorOperator, values ...string) v1alpha1.MatchExpression {
-	return v1alpha1.MatchExpression{Key: key, Operator: operator, Values: values}
+	return v1alpha1.MatchExpression{JQ: &v1alpha1.SelectorJQ{Key: key, Operator: operator, Values: values}}
 }
 
 // failing are the stages of Pods that are planned to fail.
@@ -75,7 +79,7 @@ func failing() []*v1alpha1.Stage {
 	after(again, 1000)
 	after(crash, 300)
 	after(fail, 300)
-	restart.Spec.Delay = &v1alpha1.StageDelay{DurationFrom: &v1alpha1.ExpressionFrom{ExpressionFrom: backOff}}
+	restart.Spec.Delay = delayFrom(backOff)
 	return list
 }
 
@@ -85,13 +89,19 @@ func stage(name, status string, matches ...v1alpha1.MatchExpression) *v1alpha1.S
 	result.Name = name
 	result.Spec.ResourceRef = v1alpha1.StageResourceRef{APIGroup: "v1", Kind: "Pod"}
 	result.Spec.Selector = &v1alpha1.StageSelector{MatchExpressions: append([]v1alpha1.MatchExpression{when(deleted, missing)}, matches...)}
-	result.Spec.Next = &v1alpha1.StageNext{StatusTemplate: status}
+	result.Spec.Steps = []v1alpha1.StageStep{{Patch: &v1alpha1.StagePatch{Subresource: "status", Root: "status", Template: status}}}
 	return result
 }
 
-// say adds an Event of a kubelet's.
+// say begins a stage with an Event of a kubelet's.
 func say(s *v1alpha1.Stage, reason, message string) {
-	s.Spec.Next.Event = &v1alpha1.StageEvent{Type: "Warning", Reason: reason, Message: message}
+	said := v1alpha1.StageStep{Event: &v1alpha1.StageEvent{Type: "Warning", Reason: reason, Message: message}}
+	s.Spec.Steps = slices.Insert(s.Spec.Steps, 0, said)
+}
+
+// delayFrom is a delay that jq computes.
+func delayFrom(expression string) *v1alpha1.StageDelay {
+	return &v1alpha1.StageDelay{DurationFrom: &v1alpha1.ExpressionFrom{JQ: &v1alpha1.ExpressionJQ{Expression: expression}}}
 }
 
 // after delays a stage by milliseconds.

@@ -27,7 +27,7 @@ func Stages() (map[internalversion.StageResourceRef][]*internalversion.Stage, er
 	slow := ready.DeepCopy()
 	slow.Name = "pod-slow"
 	slow.Spec.Selector.MatchExpressions = append(slow.Spec.Selector.MatchExpressions, when(plan, in, planSlow))
-	slow.Spec.Delay = &v1alpha1.StageDelay{DurationFrom: &v1alpha1.ExpressionFrom{ExpressionFrom: slowness}}
+	slow.Spec.Delay = delayFrom(slowness)
 	ready.Spec.Selector.MatchExpressions = append(ready.Spec.Selector.MatchExpressions, when(plan, notIn, append(plansToFail(), planSlow)...))
 	complete.Spec.Selector.MatchExpressions = append(complete.Spec.Selector.MatchExpressions, when(plan, notIn, plansToFail()...))
 	list = append(list, slow)

@@ -16,7 +16,8 @@ type Field struct {
 // Between lists the fields in which two states differ, in the order of their paths.
 func Between(before, after map[string]any) []Field {
 	var found []Field
-	walk(before, after, "", false, func(f Field) bool { found = append(found, f); return true })
+	w := walker{tell: func(f Field) bool { found = append(found, f); return true }}
+	w.walk(before, after, "")
 	return found
 }
 
@@ -24,72 +25,77 @@ func Between(before, after map[string]any) []Field {
 // only the other state has does not matter.
 func Wanted(wanted, live map[string]any, most int) []string {
 	var paths []string
-	walk(wanted, live, "", true, func(f Field) bool {
+	w := walker{wantedOnly: true, tell: func(f Field) bool {
 		paths = append(paths, f.Path)
 		return len(paths) < most
-	})
+	}}
+	w.walk(wanted, live, "")
 	return paths
 }
 
-// walk compares two values, and stops when tell returns false. With wantedOnly, fields that only the
-// second one has are passed over.
-func walk(before, after any, path string, wantedOnly bool, tell func(Field) bool) bool {
+// walker compares two values, and stops when tell returns false.
+type walker struct {
+	wantedOnly bool // fields that only the second value has are passed over
+	tell       func(Field) bool
+}
+
+func (w walker) walk(before, after any, path string) bool {
 	switch one := before.(type) {
 	case map[string]any:
 		if other, ok := after.(map[string]any); ok {
-			return walkFields(one, other, path, wantedOnly, tell)
+			return w.fields(one, other, path)
 		}
 	case []any:
 		if other, ok := after.([]any); ok {
-			return walkItems(one, other, path, wantedOnly, tell)
+			return w.items(one, other, path)
 		}
 	}
 	if reflect.DeepEqual(before, after) {
 		return true
 	}
-	return tell(Field{Path: path, Before: before, After: after})
+	return w.tell(Field{Path: path, Before: before, After: after})
 }
 
-func walkFields(before, after map[string]any, path string, wantedOnly bool, tell func(Field) bool) bool {
+func (w walker) fields(before, after map[string]any, path string) bool {
 	names := maps.Clone(before)
 	if names == nil {
 		names = map[string]any{}
 	}
-	if !wantedOnly {
+	if !w.wantedOnly {
 		maps.Copy(names, after)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if !walk(before[name], after[name], path+"."+name, wantedOnly, tell) {
+		if !w.walk(before[name], after[name], path+"."+name) {
 			return false
 		}
 	}
 	return true
 }
 
-func walkItems(before, after []any, path string, wantedOnly bool, tell func(Field) bool) bool {
+func (w walker) items(before, after []any, path string) bool {
 	old, oldNamed := byName(before)
 	latest, latestNamed := byName(after)
 	if oldNamed && latestNamed {
-		return walkNamed(old, latest, path, wantedOnly, tell)
+		return w.named(old, latest, path)
 	}
 	for i := range max(len(before), len(after)) {
-		if i >= len(before) && wantedOnly {
+		if i >= len(before) && w.wantedOnly {
 			return true
 		}
-		if !walk(at(before, i), at(after, i), fmt.Sprintf("%s[%d]", path, i), wantedOnly, tell) {
+		if !w.walk(at(before, i), at(after, i), fmt.Sprintf("%s[%d]", path, i)) {
 			return false
 		}
 	}
 	return true
 }
 
-func walkNamed(before, after map[string]any, path string, wantedOnly bool, tell func(Field) bool) bool {
+func (w walker) named(before, after map[string]any, path string) bool {
 	names := maps.Clone(before)
-	if !wantedOnly {
+	if !w.wantedOnly {
 		maps.Copy(names, after)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if !walk(before[name], after[name], path+"["+name+"]", wantedOnly, tell) {
+		if !w.walk(before[name], after[name], path+"["+name+"]") {
 			return false
 		}
 	}

@@ -113,7 +113,12 @@ func run(t *testing.T, rules []Rule, ledger Ledger, limits Limits, answer func(n
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Start(ctx) }()
-	r.stop = sync.OnceFunc(func() { cancel(); <-ended })
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the dispatcher ended with: %v", err)
+		}
+	})
 	t.Cleanup(r.stop)
 	return r
 }

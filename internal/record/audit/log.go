@@ -158,7 +158,7 @@ func (l *Log) wait(ctx context.Context, w *waiting) {
 	patience := time.NewTimer(l.options.Patience)
 	defer patience.Stop()
 	select {
-	case <-w.done:
+	case <-w.done: //nolint:errcheck // the writer tells of errors; with BestEffort the caller is not told
 	case <-patience.C:
 	case <-ctx.Done():
 	}

@@ -78,7 +78,7 @@ func TestPlaces(t *testing.T) {
 			if place.String() != c.want || place.IsFile() != c.file {
 				t.Errorf("%s: got %q (a file: %t), want %q", c.why, place, place.IsFile(), c.want)
 			}
-			encoded, _ := json.Marshal(place)
+			encoded, _ := json.Marshal(place) //nolint:staticcheck // that nothing of it comes out is what is tested
 			shown := fmt.Sprintf("%v %+v %#v %s %v", place, place, place, encoded, err)
 			if c.want != "" {
 				_, err = database.Open(place)

@@ -17,7 +17,7 @@ import (
 )
 
 // SecretType is the type of the Secrets that hold releases.
-const SecretType = "holdfast.dev/release"
+const SecretType = "holdfast.dev/release" //nolint:gosec // the name of a type, no secret
 
 // Labels and annotations of those Secrets.
 const (

@@ -22,7 +22,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/release"
 )
 
-var secrets = schema.GroupVersionResource{Version: "v1", Resource: "secrets"} //nolint:gochecknoglobals // a constant in all but name
+var secrets = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 
 // Store keeps the releases of the units of one kind. What it was told it remembers, so that reading
 // costs one list for all units together. It is safe for concurrent use by different units.

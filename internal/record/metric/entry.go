@@ -109,7 +109,7 @@ func touch(counter *prometheus.CounterVec, e record.Entry) {
 
 // Fetch measures a look at a remote.
 func (s *Set) Fetch(kind string, took time.Duration, err error) {
-	s.sources.fetches.WithLabelValues(kind, resultOf(err != nil)).Observe(took.Seconds())
+	s.sources.fetches.WithLabelValues(kind, results[err != nil]).Observe(took.Seconds())
 }
 
 // Audited returns a recorder that hands entries on to an audit log and measures how it does.
@@ -120,7 +120,7 @@ func (s *Set) Audited(log record.Recorder) record.Recorder {
 		began := s.now()
 		err := log.Record(ctx, e)
 		s.records.auditTime.WithLabelValues().Observe(s.now().Sub(began).Seconds())
-		s.records.audits.WithLabelValues(resultOf(err != nil)).Inc()
+		s.records.audits.WithLabelValues(results[err != nil]).Inc()
 		return err
 	})
 }
@@ -130,7 +130,7 @@ func (s *Set) AuditLag(lag time.Duration) { s.records.auditLag.WithLabelValues()
 
 // Alert counts a delivery that came to an end; provider is the provider's type.
 func (s *Set) Alert(provider string, err error) {
-	s.records.alerts.WithLabelValues(provider, resultOf(err != nil)).Inc()
+	s.records.alerts.WithLabelValues(provider, results[err != nil]).Inc()
 }
 
 // AlertQueue says how many alerts wait, and since when the oldest of them does.

@@ -44,9 +44,5 @@ const (
 	failure = "failure"
 )
 
-func resultOf(failed bool) string {
-	if failed {
-		return failure
-	}
-	return success
-}
+// results are the words for whether something failed.
+var results = map[bool]string{false: success, true: failure}

@@ -30,5 +30,5 @@ func (s *Set) Webhook(receiver string, status int, took time.Duration) {
 
 // WebhookRequest counts a resource that a webhook asked to be reconciled.
 func (s *Set) WebhookRequest(receiver string, err error) {
-	s.hooks.asked.WithLabelValues(receiver, resultOf(err != nil)).Inc()
+	s.hooks.asked.WithLabelValues(receiver, results[err != nil]).Inc()
 }

@@ -54,18 +54,17 @@ func newReleaseMetrics(f factory) releaseMetrics {
 	}
 }
 
+// buildResults are the words for whether an earlier build served.
+var buildResults = map[bool]string{false: "built", true: "known"}
+
 // Build counts a build; known says that an earlier one served.
 func (s *Set) Build(known bool) {
-	result := "built"
-	if known {
-		result = "known"
-	}
-	s.releases.builds.WithLabelValues(result).Inc()
+	s.releases.builds.WithLabelValues(buildResults[known]).Inc()
 }
 
 // Stage measures a stage of a release.
 func (s *Set) Stage(stage record.Stage) {
-	s.releases.stages.WithLabelValues(stage.Name, resultOf(stage.Failed)).Observe(stage.Took.Seconds())
+	s.releases.stages.WithLabelValues(stage.Name, results[stage.Failed]).Observe(stage.Took.Seconds())
 }
 
 // Hold says whether a unit is held. The entries Held and HoldEnded say it too; this is for holds that
@@ -84,7 +83,7 @@ func (s *Set) Freeze(subject record.Subject, frozen bool) {
 }
 
 // mark gives a unit a series only while there is something to say; the lock is held.
-func (s *Set) mark(gauge *prometheus.GaugeVec, subject record.Subject, on bool) {
+func (s *Set) mark(gauge *prometheus.GaugeVec, subject record.Subject, on bool) { //nolint:revive // on is what to show, not a way to do it
 	if !on {
 		gauge.DeleteLabelValues(subject.Kind, subject.Namespace, subject.Name)
 		return
@@ -114,7 +113,7 @@ func (s *Set) release(e record.Entry) {
 	case record.RollbackBegun:
 		known.rollback = e.At
 	case record.RolledBack, record.RollbackFailed:
-		s.releases.rollbacks.WithLabelValues(kind, triggerOf(e), resultOf(e.Kind == record.RollbackFailed)).Inc()
+		s.releases.rollbacks.WithLabelValues(kind, triggerOf(e), results[e.Kind == record.RollbackFailed]).Inc()
 		if e.Kind == record.RolledBack && !known.rollback.IsZero() {
 			s.releases.back.WithLabelValues(kind).Observe(e.At.Sub(known.rollback).Seconds())
 		}

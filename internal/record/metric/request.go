@@ -33,8 +33,8 @@ func (s *Set) Request(r kube.Request) {
 
 // classOf keeps the label small, but tells what one has to know apart: throttling and conflicts.
 func classOf(status int) string {
-	switch {
-	case status == 0, status == 409, status == 429:
+	switch status {
+	case 0, 409, 429:
 		return strconv.Itoa(status)
 	default:
 		return strconv.Itoa(status/100) + "xx"

@@ -25,7 +25,7 @@ import (
 // key makes a key, and a ring that holds it.
 func key(t testing.TB, postQuantum bool) (recipient, file string, ring *keyring.Ring) {
 	t.Helper()
-	recipient, text, err := keyring.New(postQuantum)
+	recipient, text, err := keyring.New(keyring.Making{PostQuantum: postQuantum})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,10 +30,13 @@ func ParsePath(text string) (Path, error) {
 			step any
 			err  error
 		)
-		if strings.HasPrefix(rest, "[") {
+		switch {
+		case strings.HasPrefix(rest, "["):
 			step, rest, err = bracketed(rest)
-		} else {
-			step, rest, err = dotted(rest, len(path) == 0)
+		case len(path) == 0:
+			step, rest, err = bare(rest)
+		default:
+			step, rest, err = dotted(rest)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the path %q: %w", text, err)
@@ -45,14 +48,17 @@ func ParsePath(text string) (Path, error) {
 	return path, nil
 }
 
-// dotted takes a key up to the next dot or bracket.
-func dotted(text string, first bool) (step any, rest string, err error) {
-	if !first {
-		if !strings.HasPrefix(text, ".") {
-			return nil, "", fmt.Errorf("after a bracket comes a dot or another bracket, not %q", text)
-		}
-		text = text[1:]
+// dotted takes a dot and the key after it.
+func dotted(text string) (step any, rest string, err error) {
+	after, found := strings.CutPrefix(text, ".")
+	if !found {
+		return nil, "", fmt.Errorf("after a bracket comes a dot or another bracket, not %q", text)
 	}
+	return bare(after)
+}
+
+// bare takes a key up to the next dot or bracket.
+func bare(text string) (step any, rest string, err error) {
 	end := strings.IndexAny(text, ".[")
 	if end < 0 {
 		end = len(text)
@@ -146,41 +152,50 @@ func (o *Opened) Set(document int, path Path, value any) (changed bool, err erro
 // fits refuses a path that would replace a structure, or go through a value.
 func fits(value any, path Path) error {
 	for i, step := range path {
-		_, isKey := step.(string)
-		switch here := value.(type) {
-		case sops.TreeBranch:
-			if !isKey {
-				return fmt.Errorf("%q holds keys, not a list", path[:i].String())
-			}
-			value = nil
-			for _, item := range here {
-				if item.Key == step {
-					value = item.Value
-				}
-			}
-		case []any:
-			index, isIndex := step.(int)
-			if !isIndex {
-				return fmt.Errorf("%q is a list: say which item, for example [0]", path[:i].String())
-			}
-			if index > len(here) {
-				return fmt.Errorf("%q has %d items", path[:i].String(), len(here))
-			}
-			value = nil
-			if index < len(here) {
-				value = here[index]
-			}
-		case nil:
-			if index, isIndex := step.(int); isIndex && index != 0 {
-				return errors.New("a new list begins with [0]")
-			}
-		default:
-			return fmt.Errorf("%q is a value: nothing can be below it", path[:i].String())
+		below, err := enter(value, step, path[:i])
+		if err != nil {
+			return err
 		}
+		value = below
 	}
 	switch value.(type) {
 	case sops.TreeBranch, []any:
 		return errors.New("there is more than a value at it")
 	}
 	return nil
+}
+
+// enter goes one step below what is at a path, and returns nil where nothing is yet.
+func enter(value, step any, at Path) (any, error) {
+	index, isIndex := step.(int)
+	switch here := value.(type) {
+	case sops.TreeBranch:
+		if _, isKey := step.(string); !isKey {
+			return nil, fmt.Errorf("%q holds keys, not a list", at.String())
+		}
+		var below any
+		for _, item := range here {
+			if item.Key == step {
+				below = item.Value
+			}
+		}
+		return below, nil
+	case []any:
+		switch {
+		case !isIndex:
+			return nil, fmt.Errorf("%q is a list: say which item, for example [0]", at.String())
+		case index > len(here):
+			return nil, fmt.Errorf("%q has %d items", at.String(), len(here))
+		case index == len(here):
+			return nil, nil
+		}
+		return here[index], nil
+	case nil:
+		if isIndex && index != 0 {
+			return nil, errors.New("a new list begins with [0]")
+		}
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("%q is a value: nothing can be below it", at.String())
+	}
 }

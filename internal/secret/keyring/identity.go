@@ -23,10 +23,15 @@ type Identity struct {
 	private   age.Identity
 }
 
+// Making says what key to make.
+type Making struct {
+	PostQuantum bool // withstands quantum computers, and has a long recipient
+}
+
 // New makes a key, and the text of a file that holds it, as age-keygen writes it.
-func New(postQuantum bool) (recipient string, file redact.Bytes, err error) {
+func New(making Making) (recipient string, file redact.Bytes, err error) {
 	var key fmt.Stringer
-	if postQuantum {
+	if making.PostQuantum {
 		made, err := age.GenerateHybridIdentity()
 		if err != nil {
 			return "", nil, fmt.Errorf("making an age key: %w", err)

@@ -19,7 +19,7 @@ import (
 
 func made(t *testing.T) (recipient string, file redact.Bytes) {
 	t.Helper()
-	recipient, file, err := keyring.New(false)
+	recipient, file, err := keyring.New(keyring.Making{})
 	if err != nil {
 		t.Fatal(err)
 	}

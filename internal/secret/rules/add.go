@@ -73,7 +73,7 @@ func add(content []byte, rule created, recipient string) ([]byte, Change, error)
 		return nil, Change{}, err
 	}
 	for _, item := range list.items() {
-		if scalar(item, "path_regex") != rule.path {
+		if pathRegex(item) != rule.path {
 			continue
 		}
 		if has(item, recipient) {
@@ -105,7 +105,7 @@ func confirm(before, after []byte, rule created, recipient string) error {
 	var others []*yaml.Node
 	found := false
 	for _, item := range is.items() {
-		if scalar(item, "path_regex") == rule.path && has(item, recipient) {
+		if pathRegex(item) == rule.path && has(item, recipient) {
 			found = true
 			continue
 		}
@@ -113,7 +113,7 @@ func confirm(before, after []byte, rule created, recipient string) error {
 	}
 	var kept []*yaml.Node
 	for _, item := range was.items() {
-		if scalar(item, "path_regex") != rule.path {
+		if pathRegex(item) != rule.path {
 			kept = append(kept, item)
 		}
 	}
@@ -286,7 +286,7 @@ func (c created) text(indent, recipient string) string {
 
 // takes tells whether a rule counts for a file.
 func takes(item *yaml.Node, file string) bool {
-	pattern := scalar(item, "path_regex")
+	pattern := pathRegex(item)
 	if pattern == "" {
 		return true
 	}
@@ -306,8 +306,8 @@ func value(item *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-func scalar(item *yaml.Node, key string) string {
-	if node := value(item, key); node != nil && node.Kind == yaml.ScalarNode {
+func pathRegex(item *yaml.Node) string {
+	if node := value(item, "path_regex"); node != nil && node.Kind == yaml.ScalarNode {
 		return node.Value
 	}
 	return ""

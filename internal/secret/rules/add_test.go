@@ -15,7 +15,7 @@ import (
 
 func recipient(t testing.TB) string {
 	t.Helper()
-	made, _, err := keyring.New(false)
+	made, _, err := keyring.New(keyring.Making{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func Content(name string, content []byte) ([]Finding, error) {
 	if bytes.IndexByte(content[:min(len(content), head)], 0) >= 0 {
 		return nil, nil
 	}
-	s := &search{name: name, content: content}
+	s := &search{name: name, code: isCode(name), content: content}
 	s.privateKeys()
 	s.tokens()
 	s.addresses()
@@ -49,6 +49,7 @@ func Content(name string, content []byte) ([]Finding, error) {
 
 type search struct {
 	name    string
+	code    bool // names stand for values, so that only what is quoted is a value
 	content []byte
 	found   []spot
 }

@@ -38,14 +38,13 @@ func isReference(value []byte) bool {
 
 // assignments finds values that look random under names that look secret.
 func (s *search) assignments() {
-	quoted := isCode(s.name)
 	names := secretive()
 	for start := 0; start < len(s.content); {
 		end := len(s.content)
 		if i := bytes.IndexByte(s.content[start:], '\n'); i >= 0 {
 			end = start + i
 		}
-		s.line(start, s.content[start:end], names, quoted)
+		s.line(start, s.content[start:end], names)
 		start = end + 1
 	}
 }
@@ -58,7 +57,7 @@ func isCode(name string) bool {
 }
 
 // line looks at each name in a line that is followed by a value.
-func (s *search) line(offset int, line []byte, names []string, quoted bool) {
+func (s *search) line(offset int, line []byte, names []string) {
 	const longest, most = 8192, 16
 	line = line[:min(len(line), longest)]
 	for from, times := 0, 0; times < most; times++ {
@@ -72,7 +71,7 @@ func (s *search) line(offset int, line []byte, names []string, quoted bool) {
 			continue
 		}
 		value, isQuoted := valueAfter(line[from:])
-		if (isQuoted || !quoted) && looksRandom(value) {
+		if (isQuoted || !s.code) && looksRandom(value) {
 			s.add(offset+at, Entropy, "a value that looks random, under a name that looks secret")
 		}
 	}

@@ -137,7 +137,7 @@ func ownFields(live *unstructured.Unstructured, manager string) map[string]any {
 	for _, entry := range live.GetManagedFields() {
 		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == "" && entry.FieldsV1 != nil {
 			var fields map[string]any
-			if json.Unmarshal(entry.FieldsV1.Raw, &fields) == nil {
+			if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) == nil {
 				return fields
 			}
 		}

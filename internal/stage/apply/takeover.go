@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -134,7 +133,7 @@ func (a *Applier) merged(entries []metav1.ManagedFieldsEntry) ([]metav1.ManagedF
 			continue
 		}
 		var set fieldpath.Set
-		if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+		if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 			return nil, false, err
 		}
 		fields = fields.Union(&set)
@@ -143,6 +142,6 @@ func (a *Applier) merged(entries []metav1.ManagedFieldsEntry) ([]metav1.ManagedF
 	if err != nil {
 		return nil, false, err
 	}
-	own.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+	own.FieldsV1 = metav1.NewFieldsV1(string(raw))
 	return append(others, own), changed, nil
 }

@@ -20,7 +20,7 @@ import (
 const (
 	suffixAge  = ".agekey"
 	suffixPGP  = ".asc"
-	vaultToken = "sops.vault-token"
+	vaultToken = "sops.vault-token" //nolint:gosec // the name of a key in a Secret
 	awsFile    = "sops.aws-kms"
 	azureFile  = "sops.azure-kv"
 	gcpFile    = "sops.gcp-kms"

@@ -54,7 +54,7 @@ func unwrap(t *testing.T, ciphertext []byte) []byte {
 	return plain
 }
 
-func serve(t *testing.T, encrypted bool, answer func(w http.ResponseWriter, r *http.Request, body map[string]any)) *service {
+func serve(t *testing.T, start func(http.Handler) *httptest.Server, answer func(w http.ResponseWriter, r *http.Request, body map[string]any)) *service {
 	t.Helper()
 	s := &service{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,11 +68,7 @@ func serve(t *testing.T, encrypted bool, answer func(w http.ResponseWriter, r *h
 		}
 		answer(w, r, body)
 	})
-	if encrypted {
-		s.Server = httptest.NewTLSServer(handler)
-	} else {
-		s.Server = httptest.NewServer(handler)
-	}
+	s.Server = start(handler)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -92,7 +88,7 @@ type cloud struct {
 
 func vault(t *testing.T) cloud {
 	const token = "vault-token-of-the-unit"
-	s := serve(t, false, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s := serve(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		switch {
 		case r.Header.Get("X-Vault-Token") != token:
 			w.WriteHeader(http.StatusForbidden)
@@ -116,7 +112,7 @@ func vault(t *testing.T) cloud {
 
 func amazon(t *testing.T) cloud {
 	const arn = "arn:aws:kms:eu-central-1:111122223333:key/web"
-	s := serve(t, false, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s := serve(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		if !strings.Contains(r.Header.Get("Authorization"), "Credential=unit-id/") || text(body, "KeyId") != arn {
 			t.Errorf("%s asks for %v", r.Header.Get("Authorization"), body["KeyId"])
 		}
@@ -142,7 +138,7 @@ func amazon(t *testing.T) cloud {
 
 func google(t *testing.T) cloud {
 	const resource = "projects/p/locations/l/keyRings/r/cryptoKeys/web"
-	s := serve(t, false, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s := serve(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		w.Header().Set("Content-Type", "application/json")
 		switch {
 		case r.URL.Path == "/token":
@@ -186,7 +182,7 @@ func (s staticToken) GetToken(context.Context, policy.TokenRequestOptions) (azco
 func microsoft(t *testing.T) cloud {
 	const tenant = "11111111-2222-3333-4444-555555555555"
 	var s *service
-	s = serve(t, true, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s = serve(t, httptest.NewTLSServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		w.Header().Set("Content-Type", "application/json")
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/openid-configuration"):
@@ -220,9 +216,9 @@ func microsoft(t *testing.T) cloud {
 // TestKeyServices: what SOPS encrypts with a key service opens with the unit's credentials, and with
 // nothing of the process.
 func TestKeyServices(t *testing.T) {
-	for name, make := range map[string]func(*testing.T) cloud{"Vault": vault, "AWS": amazon, "Google": google, "Azure": microsoft} {
+	for name, start := range map[string]func(*testing.T) cloud{"Vault": vault, "AWS": amazon, "Google": google, "Azure": microsoft} {
 		t.Run(name, func(t *testing.T) {
-			c := make(t)
+			c := start(t)
 			file := sopstest.Encrypt(t, sopstest.File{Format: sealed.Dotenv, Plain: "token=canary\n", For: []sopstest.Key{c.key}})
 			for variable, value := range map[string]string{
 				"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "of-the-process", "AWS_ENDPOINT_URL_KMS": "http://127.0.0.1:1",

@@ -55,7 +55,7 @@ func (s *session) Decrypt(_ context.Context, request *keyservice.DecryptRequest,
 		if err := s.ctx.Err(); err != nil {
 			return nil, err
 		}
-		key, tried.err = s.ring.services.Decrypt(s.ctx, s.ring.options.Reach, request.GetKey(), request.GetCiphertext())
+		key, tried.err = s.ring.services.Decrypt(s.ctx, s.ring.options.Reach, request.GetKey(), request.GetCiphertext()) //nolint:contextcheck // SOPS brings no context of its own; the session's is the caller's
 		if errors.Is(tried.err, kms.ErrNoCredentials) {
 			tried.err = fmt.Errorf("%w: %w", errNoKey, tried.err)
 		}

@@ -173,7 +173,7 @@ var lineNumber = regexp.MustCompile(`line \d+`)
 
 // unreadable describes text that is no object. Where values were put into the text, the parser's
 // own words could quote them.
-func unreadable(err error, substituted bool) error {
+func unreadable(err error, substituted bool) error { //nolint:revive // substituted is something known of the text
 	if !substituted {
 		return fmt.Errorf("reading built object: %w", err)
 	}

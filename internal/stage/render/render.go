@@ -182,7 +182,7 @@ func digestOf(input Input) string {
 	input.Tree, input.Owner = nil, object.Owner{}
 	raw, err := json.Marshal(input) // maps are written in the order of their keys
 	if err != nil {
-		panic(fmt.Sprintf("render: input cannot be encoded: %v", err)) // strings, booleans and maps of them
+		panic(fmt.Sprintf("render: input cannot be encoded: %v", err)) //nolint:forbidigo // it is strings, booleans and maps of them
 	}
 	sum := sha256.Sum256(append(raw, keysOf(input)...))
 	return string(sum[:])

@@ -84,13 +84,13 @@ func lark(t Target, m Message) ([]request, error) {
 }
 
 // larkVerdict reads the code in the answer: Lark's status is 200 for refusals, too.
-func larkVerdict(status int, body []byte) (error, bool) { //nolint:revive,staticcheck // the error is the result here
+func larkVerdict(status int, body []byte) (error, bool) { //nolint:revive // the error is the result here
 	var answer struct {
 		Code    int    `json:"code"`
 		Message string `json:"msg"`
 	}
 	if status != 200 || json.Unmarshal(body, &answer) != nil || answer.Code == 0 {
-		return nil, false
+		return nil, false //nolint:nilerr // what is no answer of Lark's is judged by its status
 	}
 	return refused(answer.Message), true
 }

@@ -68,7 +68,7 @@ func slackText(text string) string {
 }
 
 // slackVerdict reads the answer of Slack's API, whose status is 200 whatever happened.
-func slackVerdict(status int, body []byte) (error, bool) { //nolint:revive,staticcheck // the error is the result here
+func slackVerdict(status int, body []byte) (error, bool) { //nolint:revive // the error is the result here
 	if status != 200 {
 		return nil, false
 	}

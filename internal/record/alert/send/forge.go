@@ -143,7 +143,7 @@ func gitlab(t Target, m Message) ([]request, error) {
 		"state": m.either("success", "failed"), "name": s.name, "description": cut(s.words, 255),
 	}, "PRIVATE-TOKEN", t.Token.Reveal())
 	if err == nil {
-		requests[0].check = func(code int, body []byte) (error, bool) { //nolint:revive,staticcheck // the error is the result here
+		requests[0].check = func(code int, body []byte) (error, bool) { //nolint:staticcheck // the error is the result here
 			return nil, code == 400 && bytes.Contains(body, []byte("Cannot transition status")) // it is set already
 		}
 	}

@@ -98,15 +98,19 @@ func (t Target) secrets() []string {
 	if t.Type == "pagerduty" {
 		add(t.Channel) // the routing key
 	}
-	add(parts(t.Address.Reveal(), t.AddressIsSecret)...)
-	add(parts(t.Proxy.Reveal(), true)...)
+	add(parts(t.Address.Reveal())...)
+	add(parts(t.Proxy.Reveal())...)
+	add(hosts(t.Proxy.Reveal())...)
+	if t.AddressIsSecret {
+		add(hosts(t.Address.Reveal())...)
+	}
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return slices.Compact(all)
 }
 
 // parts lists what of an address may be a secret: user and password, path and query, and each of
 // their longer pieces.
-func parts(address string, host bool) []string {
+func parts(address string) []string {
 	parsed, err := url.Parse(address)
 	if err != nil {
 		return nil
@@ -124,10 +128,16 @@ func parts(address string, host bool) []string {
 	for _, values := range parsed.Query() {
 		all = append(all, values...)
 	}
-	if host {
-		all = append(all, parsed.Host, parsed.Hostname())
-	}
 	return all
+}
+
+// hosts lists the names of an address's host, with and without the port.
+func hosts(address string) []string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	return []string{parsed.Host, parsed.Hostname()}
 }
 
 // Scrub replaces every secret of the target in a text.

@@ -19,7 +19,7 @@ const (
 	// Name is that of the ConfigMap and of the Secret.
 	Name = "holdfast-audit"
 	// SecretType tells the Secret of the key from others.
-	SecretType corev1.SecretType = "holdfast.dev/audit-key"
+	SecretType corev1.SecretType = "holdfast.dev/audit-key" //nolint:gosec // the name of a type, no secret
 
 	keySigner     = "signer"
 	keyVerifier   = "verifier"

@@ -112,6 +112,6 @@ func azureError(about string, err error) error {
 	case told.StatusCode == http.StatusTooManyRequests, told.StatusCode >= http.StatusInternalServerError:
 		return fmt.Errorf("%w: Azure Key Vault answers with status %d", ErrUnavailable, told.StatusCode)
 	default:
-		return fmt.Errorf("Azure Key Vault %s refuses with status %d (%s)", about, told.StatusCode, told.ErrorCode)
+		return fmt.Errorf("Azure Key Vault %s refuses with status %d (%s)", about, told.StatusCode, told.ErrorCode) //nolint:staticcheck // Azure is a name
 	}
 }

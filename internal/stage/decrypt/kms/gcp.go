@@ -96,7 +96,7 @@ func ofGoogle(address string) error {
 func gcpTokenError(err error) error {
 	var told *oauth2.RetrieveError
 	if errors.As(err, &told) && told.Response != nil && told.Response.StatusCode < http.StatusInternalServerError {
-		return fmt.Errorf("Google Cloud refuses the key of the service account with status %d", told.Response.StatusCode)
+		return fmt.Errorf("Google Cloud refuses the key of the service account with status %d", told.Response.StatusCode) //nolint:staticcheck // Google is a name
 	}
 	return unavailable("the token service of Google Cloud", err)
 }
@@ -106,17 +106,17 @@ func readGCP(name string, status int, answer []byte) ([]byte, error) {
 	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
 		return nil, fmt.Errorf("%w: Google Cloud KMS answers with status %d", ErrUnavailable, status)
 	case status != http.StatusOK:
-		return nil, fmt.Errorf("Google Cloud KMS refuses %s with status %d", name, status)
+		return nil, fmt.Errorf("Google Cloud KMS refuses %s with status %d", name, status) //nolint:staticcheck // Google is a name
 	}
 	var found struct {
 		Plaintext string `json:"plaintext"`
 	}
 	if err := json.Unmarshal(answer, &found); err != nil {
-		return nil, errors.New("Google Cloud KMS gives an answer that cannot be read")
+		return nil, errors.New("Google Cloud KMS gives an answer that cannot be read") //nolint:staticcheck // Google is a name
 	}
 	plain, err := base64.StdEncoding.DecodeString(found.Plaintext)
 	if err != nil || len(plain) == 0 {
-		return nil, errors.New("Google Cloud KMS gives an answer that cannot be read")
+		return nil, errors.New("Google Cloud KMS gives an answer that cannot be read") //nolint:staticcheck // Google is a name
 	}
 	return plain, nil
 }

@@ -44,7 +44,7 @@ func fleet(t testing.TB, count int) *kube.Cluster {
 		}
 		last := strings.Replace(fleetPod(count, 2*count+1), `"state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}}`, `"state":{"waiting":{"reason":"InvalidImageName"}}`, 1)
 		_, _ = fmt.Fprintf(answer, `{"type":"ADDED","object":%s}`, last)
-		answer.(http.Flusher).Flush() //nolint:errcheck,forcetypeassert // it is one
+		answer.(http.Flusher).Flush() //nolint:forcetypeassert // it is one
 		<-request.Context().Done()
 	}))
 	t.Cleanup(server.Close)
@@ -90,7 +90,7 @@ func peakHeap(do func()) int {
 			case <-tick.C:
 				var stats runtime.MemStats
 				runtime.ReadMemStats(&stats)
-				peak = max(peak, int(stats.HeapAlloc)) //nolint:gosec // it fits
+				peak = max(peak, int(stats.HeapAlloc))
 			}
 		}
 	}()

@@ -36,7 +36,7 @@ type session struct {
 }
 
 // want starts the watch, or ends it when nobody has wanted it for a while.
-func (s *source) want(wanted bool) {
+func (s *source) want(wanted bool) { //nolint:revive // wanted is the state to come to
 	if s.wanted == wanted || s.owner.ctx.Err() != nil {
 		return
 	}
@@ -108,13 +108,13 @@ func (s *source) linked(err error) []Key {
 }
 
 // change makes a change under the lock and tells whom it may matter to.
-func (w *Watcher) change(make func() []Key) {
+func (w *Watcher) change(do func() []Key) {
 	w.lock.Lock()
 	if w.ctx.Err() != nil {
 		w.lock.Unlock()
 		return
 	}
-	keys := make()
+	keys := do()
 	w.lock.Unlock()
 	if len(keys) > 0 && w.options.Changed != nil {
 		w.options.Changed(keys)

@@ -87,7 +87,7 @@ func (w *Watcher) Want(pods, events bool) {
 // Find returns what keeps a workload from coming up, and when to ask again although nothing was
 // called as changed; zero for never. The well are those that are fine by their own status: they
 // cannot lack Pods.
-func (w *Watcher) Find(workload *Workload, well bool) (Finding, time.Time) {
+func (w *Watcher) Find(workload *Workload, well bool) (Finding, time.Time) { //nolint:revive // well is something known of the workload
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	now := w.options.Now()

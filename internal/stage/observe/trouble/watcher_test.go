@@ -379,7 +379,7 @@ func heap() int {
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	return int(stats.HeapAlloc) //nolint:gosec // it fits
+	return int(stats.HeapAlloc)
 }
 
 // BenchmarkHealthyPod is what an event of a Pod that is well costs once it is decoded.

@@ -203,7 +203,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-func buildBoth(t *testing.T, builder *Builder, at memTree, known *Progress, why string, fails bool) *Progress {
+func buildBoth(t *testing.T, builder *Builder, at memTree, known *Progress, why string, fails bool) *Progress { //nolint:revive // fails is what is expected
 	t.Helper()
 	want, wantErr := builder.Full(context.Background(), at, Spec{Path: "top"})
 	got, err := builder.Build(context.Background(), at, Spec{Path: "top"}, known)

@@ -153,7 +153,7 @@ func (b *Builder) factsOf(f *confine.Files, name, hash string) (*manifest.Facts,
 // schemaGuard keeps builds that bring an OpenAPI schema of their own apart from all others, because
 // kustomize keeps the schema in a variable of the process. Builds without one, which are nearly
 // all, do not wait for each other.
-var schemaGuard sync.RWMutex
+var schemaGuard sync.RWMutex //nolint:gochecknoglobals // what it guards is one for the process, too
 
 // target is what kustomize runs on.
 type target struct {

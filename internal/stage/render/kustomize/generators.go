@@ -49,8 +49,7 @@ func (p *planner) addGenerators(n *node) error {
 }
 
 func (p *planner) addGenerator(s *source, kind string, args types.GeneratorArgs) error {
-	switch types.NewGenerationBehavior(args.Behavior) {
-	case types.BehaviorMerge, types.BehaviorReplace:
+	if behaviour := types.NewGenerationBehavior(args.Behavior); behaviour == types.BehaviorMerge || behaviour == types.BehaviorReplace {
 		return whole("generator %s changes another object", args.Name)
 	}
 	options := types.MergeGlobalOptionsIntoLocal(args.Options, s.node.kust.GeneratorOptions)

@@ -46,7 +46,7 @@ func (b *Builder) Build(ctx context.Context, t tree.Tree, spec Spec, known *Prog
 	if known == nil {
 		known = &Progress{}
 	}
-	result, err := b.build(f, spec, known)
+	result, err := b.build(f, spec, known) //nolint:contextcheck // f has it
 	result.Revealed = f.Revealed()
 	if !f.Broken() {
 		result.Trace = f.Trace

@@ -97,7 +97,7 @@ func newSelection(p *plan, batch []*source) *selection {
 			s.keep(other)
 		}
 	}
-	for s.grow() { //nolint:revive // until nothing is missing
+	for s.grow() { // until nothing is missing
 	}
 	return s
 }

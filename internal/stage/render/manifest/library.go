@@ -9,7 +9,7 @@ import (
 )
 
 // nameSeed makes hashes of names that nobody outside of the process can aim at.
-var nameSeed = maphash.MakeSeed()
+var nameSeed = maphash.MakeSeed() //nolint:gochecknoglobals // one for the process, and never changed
 
 // HashName identifies a name within this process.
 func HashName(name string) uint64 { return maphash.String(nameSeed, name) }

@@ -36,11 +36,15 @@ func (l *listing) add(ctx context.Context, p plan, s state, chain []place) error
 	if err != nil {
 		return err
 	}
-	if err := walk.checkSparse(p.submodules); err != nil {
+	var modules []link
+	if p.submodules {
+		modules = walk.links
+	}
+	if err := walk.checkSparse(modules); err != nil {
 		return err
 	}
-	if p.submodules && len(walk.links) > 0 {
-		return l.addModules(ctx, p, s, walk.links, chain)
+	if len(modules) > 0 {
+		return l.addModules(ctx, p, s, modules, chain)
 	}
 	return nil
 }
@@ -146,17 +150,17 @@ func (w *walk) note(dir string) {
 }
 
 // checkSparse insists that all wanted directories are there: a typing error must not become an
-// empty artifact. What lies within submodules is theirs to check.
-func (w *walk) checkSparse(submodules bool) error {
+// empty artifact. What lies within modules is theirs to check.
+func (w *walk) checkSparse(modules []link) error {
 	for i, wanted := range w.sparse.dirs {
 		if w.found[i] {
 			continue
 		}
 		inModule := false
-		for _, link := range w.links {
+		for _, link := range modules {
 			inModule = inModule || within(wanted, link.path)
 		}
-		if !inModule || !submodules {
+		if !inModule {
 			return fmt.Errorf("%w: %q", errMissingDir, wanted)
 		}
 	}

@@ -181,7 +181,11 @@ func (u *update) ensure(ctx context.Context, held *mirror.Lease, candidates []ca
 		return nil
 	}
 	shallow := u.ad.Shallow()
-	want := wire.Want{Haves: held.Tips().Haves(!shallow), Shallow: shallow}
+	tips := held.Tips()
+	if !shallow {
+		tips = tips.WithHistory()
+	}
+	want := wire.Want{Haves: tips.Haves(), Shallow: shallow}
 	for _, c := range missing {
 		want.Hashes = append(want.Hashes, c.want)
 	}
@@ -229,7 +233,7 @@ func (u *update) searchHistory(ctx context.Context, held *mirror.Lease, pinned p
 	if err != nil {
 		return err
 	}
-	want := wire.Want{Haves: held.Tips().Haves(true)}
+	want := wire.Want{Haves: held.Tips().WithHistory().Haves()}
 	var added []mirror.Tip
 	for _, place := range places {
 		if held.Tips().Whole(place.commit) {

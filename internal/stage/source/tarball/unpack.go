@@ -121,7 +121,7 @@ func (f *Files) add(header *tar.Header, from io.Reader, content io.Writer, end i
 	}
 	f.offsets[name] = end // of two entries with one name the last one counts, as in any tar
 	f.entries = append(f.entries, tree.Entry{
-		Path: name, Hash: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Size: written, Mode: fs.FileMode(header.Mode).Perm(),
+		Path: name, Hash: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Size: written, Mode: header.FileInfo().Mode().Perm(),
 	})
 	return written, nil
 }

@@ -166,7 +166,7 @@ func socksTarget(in *bufio.Reader) (string, error) {
 	if _, err := io.ReadFull(in, head); err != nil {
 		return "", err
 	}
-	host := ""
+	var host string
 	switch head[3] {
 	case 1, 4:
 		address := make([]byte, map[byte]int{1: 4, 4: 16}[head[3]])

@@ -141,15 +141,18 @@ func (r *Repository) Apply(t testing.TB, change Change) string {
 		change.Message = "change"
 	}
 	ref := "refs/heads/" + change.Branch
-	exists := r.Has(t, ref)
-	run(t, change.stream(ref, exists), "-C", r.Dir, "fast-import", "--quiet", "--force", "--date-format=raw")
+	tip := ""
+	if r.Has(t, ref) {
+		tip = ref + "^0"
+	}
+	run(t, change.stream(ref, tip), "-C", r.Dir, "fast-import", "--quiet", "--force", "--date-format=raw")
 	return r.Hash(t, ref)
 }
 
-// stream is the change in the language of git-fast-import.
-func (c Change) stream(ref string, exists bool) []byte {
+// stream is the change in the language of git-fast-import. The tip of a new branch is empty.
+func (c Change) stream(ref, tip string) []byte {
 	var out bytes.Buffer
-	if c.Orphan && exists {
+	if c.Orphan && tip != "" {
 		fmt.Fprintf(&out, "reset %s\n\n", ref)
 	}
 	fmt.Fprintf(&out, "commit %s\n", ref)
@@ -160,8 +163,8 @@ func (c Change) stream(ref string, exists bool) []byte {
 	case c.Orphan:
 	case c.Parent != "":
 		fmt.Fprintf(&out, "from %s\n", c.Parent)
-	case exists:
-		fmt.Fprintf(&out, "from %s^0\n", ref)
+	case tip != "":
+		fmt.Fprintf(&out, "from %s\n", tip)
 	}
 	for _, path := range c.Delete {
 		if path == "" {

@@ -225,7 +225,7 @@ func (c *Cache) condemn(entry fs.DirEntry, limit time.Time) (string, error) {
 	defer c.mu.Unlock()
 	info, err := os.Stat(path)
 	if err != nil || !info.ModTime().Before(limit) {
-		return "", nil //nolint:nilerr // gone is as good as removed
+		return "", nil // gone is as good as removed
 	}
 	if repo := c.repositories[entry.Name()]; repo != nil {
 		if repo.users > 0 || repo.leased() {

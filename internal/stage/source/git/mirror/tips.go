@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -85,17 +86,19 @@ func (t Tips) has(commit plumbing.Hash) bool {
 	return false
 }
 
-// Haves are what to tell the remote that we have: the newest commits, whole ones alone where the
-// whole history is wanted.
-func (t Tips) Haves(wholeOnly bool) []plumbing.Hash {
+// Haves are what to tell the remote that we have: the newest commits.
+func (t Tips) Haves() []plumbing.Hash {
 	const most = 32
 	var haves []plumbing.Hash
 	for i := len(t) - 1; i >= 0 && len(haves) < most; i-- {
-		if !t[i].Shallow || !wholeOnly {
-			haves = append(haves, t[i].Commit)
-		}
+		haves = append(haves, t[i].Commit)
 	}
 	return haves
+}
+
+// WithHistory are those whose whole history is here.
+func (t Tips) WithHistory() Tips {
+	return slices.DeleteFunc(slices.Clone(t), func(tip Tip) bool { return tip.Shallow })
 }
 
 // Whole tells whether a commit is here with all its history.

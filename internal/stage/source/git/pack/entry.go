@@ -99,7 +99,7 @@ func (h *header) readBaseOffset(r io.ByteReader, offset int64) error {
 
 // appendHeader is the opposite of readHeader for objects that are no delta.
 func appendHeader(out []byte, kind plumbing.ObjectType, size int64) []byte {
-	b := byte(kind)<<4 | byte(size&15)
+	b := byte(kind)<<4 | byte(size&15) //nolint:gosec // a kind has three bits
 	for size >>= 4; size > 0; size >>= 7 {
 		out = append(out, b|0x80)
 		b = byte(size & 0x7f)

@@ -169,12 +169,14 @@ func isOption(field string) bool {
 }
 
 // words splits a line at blanks that are not in quotes.
-func words(line string) []string { return divide(line, " \t", true) }
+func words(line string) []string {
+	return slices.DeleteFunc(divide(line, " \t"), func(word string) bool { return word == "" })
+}
 
 // options splits at commas that are not in quotes.
-func options(field string) []string { return divide(field, ",", false) }
+func options(field string) []string { return divide(field, ",") }
 
-func divide(text, at string, merge bool) []string {
+func divide(text, at string) []string {
 	var parts []string
 	quoted, start := false, 0
 	for i := 0; i <= len(text); i++ {
@@ -184,9 +186,7 @@ func divide(text, at string, merge bool) []string {
 		if i < len(text) && (quoted || !strings.ContainsRune(at, rune(text[i]))) {
 			continue
 		}
-		if part := text[start:i]; part != "" || !merge {
-			parts = append(parts, part)
-		}
+		parts = append(parts, text[start:i])
 		start = i + 1
 	}
 	return parts

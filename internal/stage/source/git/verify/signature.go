@@ -90,8 +90,10 @@ func (k Keys) verifyOpenPGP(s signed, now time.Time) (Signer, error) {
 		return Signer{}, ErrExpired
 	case errors.Is(err, openpgperrors.ErrKeyRevoked):
 		return Signer{}, ErrRevoked
-	case err != nil || entity == nil:
-		return Signer{}, fmt.Errorf("%w: %v", ErrInvalid, err)
+	case err != nil:
+		return Signer{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	case entity == nil:
+		return Signer{}, ErrInvalid
 	case entity.Revoked(now):
 		return Signer{}, ErrRevoked
 	}

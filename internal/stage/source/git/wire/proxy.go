@@ -74,11 +74,11 @@ func connect(conn net.Conn, target string, user *url.Userinfo) (net.Conn, error)
 		return nil, err
 	}
 	buffered := bufio.NewReader(conn)
-	response, err := http.ReadResponse(buffered, request)
+	response, err := http.ReadResponse(buffered, request) //nolint:bodyclose // the body is the tunnel; there is nothing to close
 	if err != nil {
 		return nil, err
 	}
-	if response.StatusCode != http.StatusOK { // the body is the tunnel; there is nothing to close
+	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("it answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	}
 	return &tunnelled{Conn: conn, in: buffered}, nil
