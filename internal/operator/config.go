@@ -18,16 +18,18 @@ import (
 
 // The controllers that Config.Controllers can name.
 const (
-	GitRepositories = "gitrepository"
-	OCIRepositories = "ocirepository"
-	Kustomizations  = "kustomization"
-	Receivers       = "receiver"
-	Notifications   = "notification" // Alerts and Providers
+	GitRepositories  = "gitrepository"
+	OCIRepositories  = "ocirepository"
+	HelmRepositories = "helmrepository"
+	HelmCharts       = "helmchart"
+	Kustomizations   = "kustomization"
+	Receivers        = "receiver"
+	Notifications    = "notification" // Alerts and Providers
 )
 
 // Controllers lists all controllers, in the order of the line.
 func Controllers() []string {
-	return []string{GitRepositories, OCIRepositories, Kustomizations, Receivers, Notifications}
+	return []string{GitRepositories, OCIRepositories, HelmRepositories, HelmCharts, Kustomizations, Receivers, Notifications}
 }
 
 // Config is what the daemon is told. The zero value of a field means what its comment says.

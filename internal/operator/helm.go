@@ -1,8 +1,6 @@
 package operator
 
 import (
-	"net/http"
-
 	"holdfast.dev/holdfast/internal/controller/helmchart"
 	"holdfast.dev/holdfast/internal/controller/helmrepository"
 	"holdfast.dev/holdfast/internal/controller/source"
@@ -12,8 +10,8 @@ import (
 
 // serveCharts builds the controllers of HelmRepositories and of HelmCharts, which share connections and the
 // indexes that were read.
-func (o *Operator) serveCharts() error {
-	remotes := &helm.Client{Pool: &transport.Pool{Proxy: http.ProxyFromEnvironment}, Agent: "holdfast"}
+func (o *Operator) serveCharts(pool *transport.Pool) error {
+	remotes := &helm.Client{Pool: pool, Agent: "holdfast"}
 	library := helm.NewLibrary(0)
 	if o.config.serves(HelmRepositories) {
 		_, err := helmrepository.Setup(o.manager, helmrepository.Deps{Deps: o.sources(), Fetcher: remotes, Library: library}, source.Options{})

@@ -100,6 +100,12 @@ func (o *Operator) shown() []string {
 	if o.config.serves(GitRepositories) {
 		kinds = append(kinds, sourcev1.GitRepositoryKind)
 	}
+	if o.config.serves(HelmRepositories) {
+		kinds = append(kinds, sourcev1.HelmRepositoryKind)
+	}
+	if o.config.serves(HelmCharts) {
+		kinds = append(kinds, sourcev1.HelmChartKind)
+	}
 	if o.config.serves(Kustomizations) {
 		kinds = append(kinds, kustomizev1.KustomizationKind)
 	}

@@ -47,7 +47,7 @@ func (o *Operator) serveSources() error {
 			return err
 		}
 	}
-	return nil
+	return o.serveCharts(pool)
 }
 
 func (o *Operator) serveOCI(pool *transport.Pool) error {
