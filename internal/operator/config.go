@@ -59,6 +59,9 @@ type Config struct {
 	LeaderElection bool
 	// Namespace is the one that the daemon itself lives in; empty means flux-system.
 	Namespace string
+	// PolicyExceptionNamespaces are those whose policy exceptions are honoured; an asterisk is all. Empty
+	// means flux-system and kyverno.
+	PolicyExceptionNamespaces []string
 	// InstallCRDs applies the definitions of all kinds before anything else.
 	InstallCRDs bool
 

@@ -1,15 +1,27 @@
 package operator
 
 import (
+	"fmt"
+
 	"holdfast.dev/holdfast/internal/stage/check"
+	"holdfast.dev/holdfast/internal/stage/check/policy"
+	"holdfast.dev/holdfast/internal/stage/check/policy/live"
 	"holdfast.dev/holdfast/internal/stage/check/schema"
 )
 
 // judges are those who look at what a unit wants before anything of it is written.
-func judges() ([]check.Judge, error) {
+func (o *Operator) judges() ([]check.Judge, error) {
 	schemas, err := schema.New(schema.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return []check.Judge{schemas}, nil
+	known := live.New(o.cluster, o.config.Log.WithName("policy"))
+	if err := o.manager.Add(known); err != nil {
+		return nil, fmt.Errorf("watching policies: %w", err)
+	}
+	policies, err := policy.New(policy.Options{Live: known, ExceptionNamespaces: o.config.PolicyExceptionNamespaces})
+	if err != nil {
+		return nil, fmt.Errorf("preparing policies: %w", err)
+	}
+	return []check.Judge{schemas, policies}, nil
 }

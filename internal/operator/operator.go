@@ -158,7 +158,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 			Log:     o.config.Log.WithName("observe"),
 		})
 	}
-	judges, err := judges()
+	judges, err := o.judges()
 	if err != nil {
 		return err
 	}

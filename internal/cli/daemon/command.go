@@ -94,6 +94,7 @@ func (f *flags) register(command *cobra.Command) {
 	set.BoolVar(&units.Decryption.IgnoreMAC, "sops-ignore-mac", false, "decrypt files that were changed after SOPS encrypted them, as Flux does")
 	set.StringArrayVar(&f.config.TakeOver, "override-manager", nil, "field manager whose fields become ours; may be repeated")
 	set.StringSliceVar(&f.config.StageKinds, "custom-apply-stage-kinds", nil, "group/Kind pairs to apply in a stage of their own before the rest")
+	set.StringSliceVar(&f.config.PolicyExceptionNamespaces, "policy-exception-namespaces", nil, "namespaces whose policy exceptions are honoured, * for all (default flux-system,kyverno)")
 	set.StringToStringVar(&f.gates, "feature-gates", nil, "StrictPostBuildSubstitutions=true|false, AdditiveCELDependencyCheck=true|false")
 
 	set.StringVar(&f.auditStore, "audit-store", "", "file or postgres:// URL of the record store (default: $AUDIT_STORE, or "+operator.RecordFile+" in the storage path)")
