@@ -118,3 +118,37 @@ func TestRegistryAway(t *testing.T) {
 		t.Errorf("%+v with artifact %+v", failed, seen.Status.Artifact)
 	}
 }
+
+// TestSignedArtifacts: what nobody signed is not delivered, and what was delivered stays.
+func TestSignedArtifacts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server, key := registrytest.Serve(t, registrytest.Options{}), registrytest.NewKey(t)
+	push := func(tag, color string) string {
+		return server.Push(t, "app", tag, registrytest.Artifact{Files: map[string]string{"apps/a.yaml": configMap("settings", "color: "+color)}})
+	}
+	digest := push("1.0.0", "blue")
+	w.create(&corev1.Secret{ObjectMeta: w.meta("keys"), Data: map[string][]byte{"cosign.pub": key.Public}})
+	object := w.image(server, func(o *sourcev1.OCIRepository) {
+		o.Spec.Verify = &sourcev1.OCIRepositoryVerification{Provider: "cosign", SecretRef: &meta.LocalObjectReference{Name: "keys"}}
+	})
+	refused := func(o *sourcev1.OCIRepository) bool {
+		return apimeta.IsStatusConditionFalse(o.Status.Conditions, sourcev1.SourceVerifiedCondition)
+	}
+	seen := await(w, object, "refused", refused)
+	verified := apimeta.FindStatusCondition(seen.Status.Conditions, sourcev1.SourceVerifiedCondition)
+	if seen.Status.Artifact != nil || verified.Reason != "VerificationError" || !strings.Contains(verified.Message, "verifying the signature using provider 'cosign': no matching signatures") {
+		t.Errorf("%+v with artifact %+v", verified, seen.Status.Artifact)
+	}
+	server.Attach(t, "app", digest, key.Sign(t, registrytest.Payload(digest)))
+	seen = await(w, object, "verified", func(o *sourcev1.OCIRepository) bool {
+		return apimeta.IsStatusConditionTrue(o.Status.Conditions, sourcev1.SourceVerifiedCondition) && o.Status.Artifact != nil
+	})
+	if !strings.HasPrefix(seen.Status.Artifact.Metadata["holdfast.dev/signature"], "key SHA256:") {
+		t.Errorf("metadata is %v", seen.Status.Artifact.Metadata)
+	}
+	push("1.1.0", "red")
+	if seen = await(w, object, "refused", refused); !seen.Status.Artifact.HasRevision("1.0.0@" + digest) {
+		t.Errorf("artifact is %+v", seen.Status.Artifact)
+	}
+}
