@@ -53,7 +53,7 @@ var walls = []wall{
 }
 
 // support is what only tests may import: it runs processes and keeps no promises.
-var support = []string{"gittest", "clustertest", "registrytest", "databasetest", "sopstest", "eventually", "test"}
+var support = []string{"gittest", "clustertest", "registrytest", "databasetest", "sopstest", "identitytest", "eventually", "test"}
 
 // TestWalls prints each arrow that goes through a wall, and why the wall stands there.
 func TestWalls(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/internal/model/redact"
@@ -160,4 +162,26 @@ func (c *Cluster) requestToken(ctx context.Context, account Account) (authentica
 		return none, fmt.Errorf("requesting a token of ServiceAccount %s/%s: the server's answer holds none", account.Namespace, account.Name)
 	}
 	return answer.Status, nil
+}
+
+// ReadAccount reads a service account. A missing one is an error for which apierrors.IsNotFound holds.
+func (c *Cluster) ReadAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	if segments := path.IsValidPathSegmentName(name); len(segments) > 0 {
+		return nil, fmt.Errorf("reading ServiceAccount %s/%q: its name is not one", namespace, name)
+	}
+	leave, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	result := c.rest.Get().AbsPath("/api/v1/namespaces", namespace, "serviceaccounts", name).Do(ctx)
+	raw, err := result.Raw()
+	if err != nil {
+		return nil, result.Error() // Raw's own error does not say what the server did
+	}
+	var account corev1.ServiceAccount
+	if err := json.Unmarshal(raw, &account); err != nil {
+		return nil, fmt.Errorf("reading ServiceAccount %s/%s: the server's answer cannot be read", namespace, name)
+	}
+	return &account, nil
 }
