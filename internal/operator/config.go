@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/internal/controller/kustomization"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/record/alert"
 )
 
@@ -71,6 +72,11 @@ type Config struct {
 	// AgeSecret names the Secret in Namespace with age keys for units that ask for decryption and name
 	// no Secret of their own (Flux's --sops-age-secret); empty means none.
 	AgeSecret string
+	// VaultConfigMap names the ConfigMap in Namespace with the Vaults that identities of units may log in to
+	// (Flux's --sops-vault-configmap); empty means none.
+	VaultConfigMap string
+	// Identity says who gets credentials of providers.
+	Identity identity.Options
 	// TakeOver names further field managers whose fields become ours (Flux's --override-manager).
 	TakeOver []string
 	// StageKinds are "group/Kind" pairs that are applied in a stage of their own before the rest
@@ -122,6 +128,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.AgeSecret != "" {
 		c.Kustomizations.AgeSecret = types.NamespacedName{Namespace: c.Namespace, Name: c.AgeSecret}
+	}
+	if c.VaultConfigMap != "" {
+		c.Kustomizations.VaultConfigMap = types.NamespacedName{Namespace: c.Namespace, Name: c.VaultConfigMap}
 	}
 	if isURL(c.EventsAddress) { // Flux's other controllers are told with this flag where to post
 		if c.ForwardEvents == "" {

@@ -29,6 +29,7 @@ import (
 	"holdfast.dev/holdfast/internal/controller/kustomization"
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/kube/follow"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
@@ -46,20 +47,22 @@ import (
 
 // Operator is the daemon, built and ready to run.
 type Operator struct {
-	config   Config
-	manager  manager.Manager
-	cluster  *kube.Cluster
-	store    *store.Store
-	served   *artifactServer
-	follower *follow.Follower
-	observer *observe.Observer
-	inbox    *delivery.Inbox
-	git      *gitrepository.Controller
-	metrics  *metric.Set
-	scraped  *metricServer // nil where metrics are not served
-	audit    audited
-	recorder record.Recorder // what controllers are given
-	tracing  *trace.Tracing
+	config  Config
+	manager manager.Manager
+	cluster *kube.Cluster
+	// identities makes credentials of ServiceAccounts.
+	identities *identity.Source
+	store      *store.Store
+	served     *artifactServer
+	follower   *follow.Follower
+	observer   *observe.Observer
+	inbox      *delivery.Inbox
+	git        *gitrepository.Controller
+	metrics    *metric.Set
+	scraped    *metricServer // nil where metrics are not served
+	audit      audited
+	recorder   record.Recorder // what controllers are given
+	tracing    *trace.Tracing
 	// receivers says that Receivers are served; hooked is nil where webhooks are not answered.
 	receivers bool
 	hooked    *hookServer
@@ -80,6 +83,7 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {
 		return nil, err
 	}
+	o.identities = identity.New(o.cluster, config.Identity)
 	if o.tracing, err = trace.Start(ctx, trace.Options{Lookup: config.Environment, Version: config.Version}); err != nil {
 		return nil, fmt.Errorf("starting: %w", err)
 	}
@@ -176,13 +180,14 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 			Judges:   judges,
 			Kind:     kustomizev1.KustomizationKind,
 		}),
-		Trees:    trees{archive.New(o.store, archive.Options{})},
-		Follower: o.follower,
-		Events:   o.teller("kustomize-controller"),
-		Local:    pipeline.Site{Cluster: o.cluster, Observer: o.observer},
-		Observe:  watch,
-		Inbox:    o.inbox,
-		Record:   o.recorder,
+		Trees:      trees{archive.New(o.store, archive.Options{})},
+		Follower:   o.follower,
+		Events:     o.teller("kustomize-controller"),
+		Local:      pipeline.Site{Cluster: o.cluster, Observer: o.observer},
+		Observe:    watch,
+		Inbox:      o.inbox,
+		Record:     o.recorder,
+		Identities: o.identities,
 	}, o.config.Kustomizations)
 }
 

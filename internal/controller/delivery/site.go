@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
@@ -43,6 +44,8 @@ type SiteOptions struct {
 	Observe func(*kube.Cluster) *observe.Observer
 	// Requests is told of each request to a remote cluster; nil is nobody.
 	Requests func(kube.Request)
+	// Identities makes credentials for clusters at providers; nil makes none.
+	Identities *identity.Source
 }
 
 // Sites are the clusters that units are delivered to: the one we run in, and remote ones that units
@@ -128,7 +131,7 @@ func (s *Sites) MayAct(ctx context.Context, u Reach) error {
 func (s *Sites) elsewhere(ctx context.Context, u Reach) ([sha256.Size]byte, func() (*rest.Config, error), error) {
 	if u.KubeConfig.ConfigMapRef != nil {
 		w, err := s.workloadOf(ctx, u)
-		return w.digest(), func() (*rest.Config, error) { return w.config(ctx, s.local.Cluster) }, err
+		return w.digest(), func() (*rest.Config, error) { return w.config(ctx, s.local.Cluster, s.Identities) }, err
 	}
 	raw, err := s.kubeconfig(ctx, u)
 	policy := kube.KubeconfigPolicy{InsecureTLS: s.InsecureKubeconfigTLS}

@@ -16,14 +16,19 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/fault"
 )
 
-// workload is how a unit reaches a cluster that trusts the service accounts of ours.
+// workload is how a unit reaches a cluster that trusts the service accounts of ours, itself or through a
+// provider.
 type workload struct {
-	Address string // canonical: https://host:port
-	CA      string // PEM; empty for the system's roots
+	Address string // canonical: https://host:port; empty where the provider is to be asked
+	CA      string // PEM; empty for the system's roots, or to ask the provider
 	Account kube.Account
+	// Provider is aws, azure or gcp, and Cluster what the cluster is called there; both are empty where the
+	// cluster takes tokens of accounts themselves.
+	Provider, Cluster string
 }
 
 // workloadOf reads the ConfigMap that a unit names, and tells which account it stands for.
@@ -53,37 +58,59 @@ func (s *Sites) workloadOf(ctx context.Context, u Reach) (workload, error) {
 
 // parseWorkload reads the keys that Flux documents.
 func parseWorkload(data map[string]string, defaultAccount string) (workload, error) {
+	found := workload{CA: data[meta.KubeConfigKeyCACert], Account: kube.Account{Name: data[meta.KubeConfigKeyServiceAccountName]}}
+	if found.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(found.CA)) {
+		return workload{}, errors.New("key ca.crt holds no certificate in PEM")
+	}
+	if found.Account.Name == "" {
+		found.Account.Name = defaultAccount
+	}
+	if strings.ContainsAny(found.Account.Name, "/%?#") {
+		return workload{}, errors.New("key serviceAccountName is not the name of a ServiceAccount")
+	}
 	switch provider := data[meta.KubeConfigKeyProvider]; provider {
 	case "generic":
-	case "aws", "azure", "gcp":
-		return workload{}, fmt.Errorf("provider %q is not served, only generic; use it with a token that the cluster's API server accepts, or name a Secret with kubeConfig.secretRef", provider)
+		return found.generic(data)
+	case identity.AWS, identity.Azure, identity.Google:
+		return found.cloud(provider, data)
 	default:
 		return workload{}, fmt.Errorf("provider %q is none of generic, aws, azure, gcp", provider)
 	}
+}
+
+// generic reads the keys of a cluster that takes tokens of accounts.
+func (w workload) generic(data map[string]string) (workload, error) {
 	given := data[meta.KubeConfigKeyAddress]
 	address, err := parseAddress(given)
 	if err != nil {
 		return workload{}, err
 	}
-	found := workload{Address: address, CA: data[meta.KubeConfigKeyCACert]}
-	if found.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(found.CA)) {
-		return workload{}, errors.New("key ca.crt holds no certificate in PEM")
-	}
-	found.Account.Name = data[meta.KubeConfigKeyServiceAccountName]
-	if found.Account.Name == "" {
-		found.Account.Name = defaultAccount
-	}
-	switch {
-	case found.Account.Name == "":
+	if w.Account.Name == "" {
 		return workload{}, errors.New("key serviceAccountName is missing: a token of the controller's own account is never sent elsewhere; name an account in the unit's namespace")
-	case strings.ContainsAny(found.Account.Name, "/%?#"):
-		return workload{}, errors.New("key serviceAccountName is not the name of a ServiceAccount")
 	}
-	found.Account.Audiences = audiencesIn(data[meta.KubeConfigKeyAudiences])
-	if len(found.Account.Audiences) == 0 {
-		found.Account.Audiences = []string{given}
+	w.Address = address
+	w.Account.Audiences = audiencesIn(data[meta.KubeConfigKeyAudiences])
+	if len(w.Account.Audiences) == 0 {
+		w.Account.Audiences = []string{given}
 	}
-	return found, nil
+	return w, nil
+}
+
+// cloud reads the keys of a cluster at a provider, which tells what is left out.
+func (w workload) cloud(provider string, data map[string]string) (workload, error) {
+	w.Provider, w.Cluster = provider, data[meta.KubeConfigKeyCluster]
+	given := data[meta.KubeConfigKeyAddress]
+	switch {
+	case data[meta.KubeConfigKeyAudiences] != "":
+		return workload{}, fmt.Errorf("key audiences has a meaning for provider generic alone, not for %s", provider)
+	case w.Cluster == "" && (provider == identity.AWS || given == "" || w.CA == ""):
+		return workload{}, fmt.Errorf("key cluster is missing: it is what %s calls the cluster", provider)
+	case given == "":
+		return w, nil
+	}
+	var err error
+	w.Address, err = parseAddress(given)
+	return w, err
 }
 
 // parseAddress returns the canonical form of an API server's address.
@@ -131,7 +158,11 @@ func (w workload) digest() [sha256.Size]byte {
 
 // config returns how to connect. A token is requested at once, so that what is wrong with the account
 // is told as such.
-func (w workload) config(ctx context.Context, home *kube.Cluster) (*rest.Config, error) {
+func (w workload) config(ctx context.Context, home *kube.Cluster, identities *identity.Source) (*rest.Config, error) {
+	if w.Provider != "" {
+		holder := identities.Of(identity.Account{Namespace: w.Account.Namespace, Name: w.Account.Name})
+		return holder.Cluster(ctx, identity.Remote{Provider: w.Provider, Resource: w.Cluster, Address: w.Address, CA: w.CA})
+	}
 	tokens := home.NewTokens(w.Account)
 	if _, err := tokens.Token(ctx); err != nil {
 		return nil, err

@@ -11,9 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"holdfast.dev/holdfast/internal/controller/delivery"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
+	"holdfast.dev/holdfast/internal/stage/decrypt/kms"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
@@ -44,11 +46,20 @@ func (r *reconciler) opener(ctx context.Context, u *kustomizev1.Kustomization) (
 	if wish.Provider != providerSOPS {
 		return nil, fault.Stall(meta.BuildFailedReason, fmt.Errorf("decryption provider '%s' is not served, only '%s'", wish.Provider, providerSOPS))
 	}
-	ref, shared, found := r.keysRef(u)
-	if !found {
-		return r.keyrings.of(object.Ref{}, nil, decrypt.Keys{Account: wish.ServiceAccountName}, r.Decryption)
+	held := holding{holder: r.Identities.Of(r.decryptionAccount(u))}
+	if r.VaultConfigMap.Name != "" {
+		var err error
+		if held.vaults, err = r.Follower.Get(ctx, r.vaultsRef()); err != nil {
+			return nil, fault.Because(meta.BuildFailedReason, fmt.Errorf("reading the ConfigMap '%s' of Vaults: %w", r.VaultConfigMap, err))
+		}
 	}
+	var shared, found bool
+	if held.ref, shared, found = r.keysRef(u); !found {
+		return r.keyrings.of(held, decrypt.Keys{}, r.Decryption)
+	}
+	ref := held.ref
 	secret, err := r.Follower.Get(ctx, ref)
+	held.secret = secret
 	switch {
 	case err != nil:
 		return nil, fault.Because(meta.BuildFailedReason, fmt.Errorf("reading decryption Secret '%s/%s': %w", ref.Namespace, ref.Name, err))
@@ -63,7 +74,21 @@ func (r *reconciler) opener(ctx context.Context, u *kustomizev1.Kustomization) (
 	if shared {
 		origin = "the Secret for all units"
 	}
-	return r.keyrings.of(ref, secret, decrypt.Keys{Origin: origin, AgeOnly: shared, Account: wish.ServiceAccountName}, r.Decryption)
+	return r.keyrings.of(held, decrypt.Keys{Origin: origin, AgeOnly: shared}, r.Decryption)
+}
+
+// decryptionAccount returns whose identity key services are asked with for a unit.
+func (o Options) decryptionAccount(u *kustomizev1.Kustomization) identity.Account {
+	name := u.Spec.Decryption.ServiceAccountName
+	if name == "" {
+		name = o.DefaultDecryptionServiceAccount
+	}
+	return identity.Account{Namespace: u.Namespace, Name: name}
+}
+
+// vaultsRef refers to the ConfigMap with the Vaults that identities may log in to.
+func (o Options) vaultsRef() object.Ref {
+	return delivery.ConfigRef(o.VaultConfigMap.Namespace, "ConfigMap", o.VaultConfigMap.Name)
 }
 
 // keyrings keeps what was read of Secrets with keys, for as long as the Secret is the same. Reading keys
@@ -73,31 +98,38 @@ type keyrings struct {
 	all  map[keyringID]keyring
 }
 
+// keyringID tells keyrings apart. The account has a namespace: no unit gets the identity of another's.
 type keyringID struct {
 	ref     object.Ref
 	shared  bool
-	account string
+	account identity.Account
 }
 
 type keyring struct {
+	holding
+	ring *decrypt.Keyring
+	err  error
+}
+
+// holding is what a keyring is made of.
+type holding struct {
+	ref    object.Ref // of the Secret; zero where there is none
 	secret *unstructured.Unstructured
-	ring   *decrypt.Keyring
-	err    error
+	vaults *unstructured.Unstructured // the ConfigMap of Vaults; nil where there is none
+	holder identity.Holder
 }
 
 // most bounds how many keyrings are kept. More are read again.
 const mostKeyrings = 4096
 
-func (k *keyrings) of(ref object.Ref, secret *unstructured.Unstructured, keys decrypt.Keys, options decrypt.Options) (render.Opener, error) {
-	id := keyringID{ref, keys.AgeOnly, keys.Account}
+func (k *keyrings) of(from holding, keys decrypt.Keys, options decrypt.Options) (render.Opener, error) {
+	id := keyringID{from.ref, keys.AgeOnly, from.holder.Account()}
 	k.lock.Lock()
 	known, found := k.all[id]
 	k.lock.Unlock()
-	if !found || known.secret != secret {
-		known = keyring{secret: secret}
-		if keys.Data, known.err = keysIn(secret); known.err == nil {
-			known.ring, known.err = decrypt.NewKeyring(keys, options)
-		}
+	if !found || known.secret != from.secret || known.vaults != from.vaults {
+		known = keyring{holding: from}
+		known.ring, known.err = from.read(keys, options)
 		k.lock.Lock()
 		if k.all == nil || len(k.all) >= mostKeyrings {
 			k.all = map[keyringID]keyring{}
@@ -110,6 +142,25 @@ func (k *keyrings) of(ref object.Ref, secret *unstructured.Unstructured, keys de
 	}
 	return known.ring, nil
 }
+
+// read makes a keyring.
+func (h holding) read(keys decrypt.Keys, options decrypt.Options) (*decrypt.Keyring, error) {
+	keys.Holder = h.holder
+	var err error
+	if keys.Data, err = keysIn(h.secret); err != nil {
+		return nil, err
+	}
+	if h.vaults != nil {
+		text, _, _ := unstructured.NestedString(h.vaults.Object, "data", vaultsKey)
+		if keys.Vaults, err = kms.ParseVaults([]byte(text)); err != nil {
+			return nil, fmt.Errorf("reading key %q of ConfigMap %s/%s: %w", vaultsKey, h.vaults.GetNamespace(), h.vaults.GetName(), err)
+		}
+	}
+	return decrypt.NewKeyring(keys, options)
+}
+
+// vaultsKey is what Flux calls the list of Vaults in its ConfigMap.
+const vaultsKey = "config.yaml"
 
 // keysIn returns the data of a Secret. No value gets into an error.
 func keysIn(secret *unstructured.Unstructured) (map[string][]byte, error) {

@@ -79,6 +79,9 @@ func (o Options) configRefs(u *kustomizev1.Kustomization) []object.Ref {
 	if keys, _, found := o.keysRef(u); found {
 		refs = append(refs, keys)
 	}
+	if u.Spec.Decryption != nil && o.VaultConfigMap.Name != "" {
+		refs = append(refs, o.vaultsRef())
+	}
 	if u.Spec.PostBuild != nil {
 		for _, reference := range u.Spec.PostBuild.SubstituteFrom {
 			refs = append(refs, delivery.ConfigRef(u.Namespace, reference.Kind, reference.Name))

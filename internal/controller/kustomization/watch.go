@@ -21,6 +21,7 @@ import (
 	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/controller/measure"
 	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/pipeline"
@@ -58,6 +59,8 @@ type Deps struct {
 	Metrics *metric.Set // nil measures nothing
 	// Record keeps what happened; nil means record.Nowhere().
 	Record record.Recorder
+	// Identities makes credentials of ServiceAccounts; nil makes none.
+	Identities *identity.Source
 }
 
 // Options are settings with the meaning of Flux's flags (flux-contract 2.10).
@@ -75,6 +78,10 @@ type Options struct {
 	AgeSecret types.NamespacedName
 	// Decryption is what the operator decides about it for all units.
 	Decryption decrypt.Options
+	// DefaultDecryptionServiceAccount is whose identity key services are asked with for units that name none.
+	DefaultDecryptionServiceAccount string
+	// VaultConfigMap names the ConfigMap with the Vaults that identities may log in to.
+	VaultConfigMap types.NamespacedName
 }
 
 // inputsIndex finds units by what they read: "Kind/namespace/name" of sources, dependencies,
@@ -113,6 +120,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 	if deps.Metrics != nil {
 		site.Requests = deps.Metrics.Request
 	}
+	site.Identities = deps.Identities
 	r.sites = delivery.NewSites(deps.Local, deps.Follower, site)
 	r.depends = delivery.Dependencies[*kustomizev1.Kustomization]{
 		Get: r.read, Of: func(u *kustomizev1.Kustomization) []meta.DependencyReference { return u.GetDependsOn() },

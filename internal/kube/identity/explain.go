@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 	"golang.org/x/oauth2"
 	"google.golang.org/api/googleapi"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // home is an error of our own cluster. It names the account, and may be shown.
@@ -39,6 +40,10 @@ func (h Holder) explain(provider string, err error) error {
 	name := title[provider]
 	var own home
 	switch {
+	case errors.As(err, &own) && apierrors.IsNotFound(own.error):
+		return fmt.Errorf("%s not found: create it", h.account)
+	case errors.As(err, &own) && apierrors.IsForbidden(own.error):
+		return fmt.Errorf("requesting a token of %s: the controller may not: allow it to create serviceaccounts/token", h.account)
 	case errors.As(err, &own):
 		return fmt.Errorf("%w: %w", ErrUnavailable, own.error)
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNoAccount), errors.Is(err, context.Canceled):

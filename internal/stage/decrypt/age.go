@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// identity is a key of age with its public name.
-type identity struct {
+// opener is a key of age with its public name.
+type opener struct {
 	age.Identity
 	recipient string
 }
@@ -53,38 +53,38 @@ func (k *Keyring) addAge(value []byte) error {
 }
 
 // ageIdentity reads one identity. Errors of the parser could quote it.
-func ageIdentity(line string) (identity, error) {
+func ageIdentity(line string) (opener, error) {
 	switch {
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
 		if one, err := age.ParseHybridIdentity(line); err == nil {
-			return identity{one, one.Recipient().String()}, nil
+			return opener{one, one.Recipient().String()}, nil
 		}
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
 		if one, err := age.ParseX25519Identity(line); err == nil {
-			return identity{one, one.Recipient().String()}, nil
+			return opener{one, one.Recipient().String()}, nil
 		}
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		return identity{}, errors.New("wants a plugin, which would be a process: plugins are never run")
+		return opener{}, errors.New("wants a plugin, which would be a process: plugins are never run")
 	case strings.HasPrefix(line, "age1"):
-		return identity{}, errors.New("is a recipient, the public half: the identity begins with AGE-SECRET-KEY-")
+		return opener{}, errors.New("is a recipient, the public half: the identity begins with AGE-SECRET-KEY-")
 	}
-	return identity{}, errors.New("is no age identity: it is cut short or mistyped")
+	return opener{}, errors.New("is no age identity: it is cut short or mistyped")
 }
 
-func sshIdentity(pem []byte) (identity, error) {
+func sshIdentity(pem []byte) (opener, error) {
 	one, err := agessh.ParseIdentity(pem)
 	var locked *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &locked):
-		return identity{}, errors.New("the SSH key has a passphrase, which nobody could enter: store one without")
+		return opener{}, errors.New("the SSH key has a passphrase, which nobody could enter: store one without")
 	case err != nil:
-		return identity{}, errors.New("it is no SSH key that age can use: it takes ed25519 and RSA")
+		return opener{}, errors.New("it is no SSH key that age can use: it takes ed25519 and RSA")
 	}
 	signer, err := ssh.ParsePrivateKey(pem)
 	if err != nil {
-		return identity{}, errors.New("it is no SSH key that age can use: it takes ed25519 and RSA")
+		return opener{}, errors.New("it is no SSH key that age can use: it takes ed25519 and RSA")
 	}
-	return identity{one, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))}, nil
+	return opener{one, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))}, nil
 }
 
 // sameRecipient compares public names; those of SSH keys may have a comment.

@@ -31,8 +31,9 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return e.text }
 
-// Passing tells whether the same box may open another time, with nothing changed.
-func (e *Error) Passing() bool { return e.Cause == Unavailable }
+// Passing tells whether the same box may open another time, with nothing changed that we could see: what a
+// key service allows is decided there.
+func (e *Error) Passing() bool { return e.Cause == Unavailable || e.Cause == Refused }
 
 // Keyless tells whether all that is missing is a key.
 func (e *Error) Keyless() bool { return e.Cause == NoKey }

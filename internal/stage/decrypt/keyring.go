@@ -13,6 +13,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/stage/decrypt/kms"
 )
 
@@ -35,8 +36,10 @@ type Keys struct {
 	Data map[string][]byte
 	// AgeOnly leaves all keys but those for age out, as of a Secret that serves all units.
 	AgeOnly bool
-	// Account is the ServiceAccount that the unit names for key services, for messages.
-	Account string
+	// Holder is whose identity key services are asked with where there are no keys for them.
+	Holder identity.Holder
+	// Vaults are the login paths of the Vaults that an identity may log in to, by address.
+	Vaults map[string]string
 }
 
 // Options are what an operator decides for all units. The zero value is the right default.
@@ -50,10 +53,9 @@ type Options struct {
 // Keyring holds the keys of one unit. It is immutable and safe for concurrent use.
 type Keyring struct {
 	origin   string
-	account  string
 	options  Options
 	digest   string
-	age      []identity
+	age      []opener
 	pgp      openpgp.EntityList
 	services kms.Credentials
 	misnamed []string // what is wrong with keys that are not read, one clause each
@@ -64,7 +66,9 @@ const maxKey = 1 << 20
 
 // NewKeyring reads the keys of a unit. An error names the key that cannot be read, never its content.
 func NewKeyring(keys Keys, options Options) (*Keyring, error) {
-	ring := &Keyring{origin: keys.Origin, account: keys.Account, options: options, digest: digestOf(keys, options)}
+	ring := &Keyring{origin: keys.Origin, options: options, digest: digestOf(keys, options)}
+	ring.services.SetIdentity(keys.Holder)
+	ring.services.SetVaults(keys.Vaults)
 	for _, name := range slices.Sorted(maps.Keys(keys.Data)) {
 		value := keys.Data[name]
 		err := errors.New("it is larger than any key")
@@ -158,7 +162,12 @@ func digestOf(keys Keys, options Options) string {
 			_, _ = io.WriteString(sum, part)
 		}
 	}
-	write(keys.Origin, keys.Account, fmt.Sprint(keys.AgeOnly, options.IgnoreMAC), options.Reach.String())
+	account := keys.Holder.Account()
+	write(keys.Origin, account.Namespace, account.Name, fmt.Sprint(keys.Holder.Known()), fmt.Sprint(keys.AgeOnly, options.IgnoreMAC), options.Reach.String())
+	for _, address := range slices.Sorted(maps.Keys(keys.Vaults)) {
+		write(address, keys.Vaults[address])
+	}
+	write("")
 	for _, name := range slices.Sorted(maps.Keys(keys.Data)) {
 		write(name, string(keys.Data[name]))
 	}

@@ -227,7 +227,7 @@ func TestKeyServices(t *testing.T) {
 				t.Setenv(variable, value)
 			}
 			open := func(data map[string][]byte) (sealed.Plain, error) {
-				ring, err := decrypt.NewKeyring(decrypt.Keys{Origin: "Secret web/keys", Account: "robot", Data: data}, decrypt.Options{Reach: c.reach})
+				ring, err := decrypt.NewKeyring(decrypt.Keys{Origin: "Secret web/keys", Data: data}, decrypt.Options{Reach: c.reach})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -240,7 +240,7 @@ func TestKeyServices(t *testing.T) {
 			}
 			asked := c.service.asked.Load()
 			_, err = open(nil)
-			expect(t, err, decrypt.NoKey, c.name, "ServiceAccount robot")
+			expect(t, err, decrypt.NoKey, c.name, "spec.decryption.serviceAccountName")
 			if c.service.asked.Load() != asked {
 				t.Error("without credentials of the unit, somebody else's were tried")
 			}

@@ -122,6 +122,8 @@ func (s *session) explain(box sealed.Box, metadata *sops.Metadata) *Error {
 func (k *Keyring) advice(wants []string) string {
 	var said []string
 	switch names := k.Recipients(); {
+	case k.origin == "" && k.services.Holder().Known():
+		said = append(said, "the unit names no keys, and asks key services as "+k.services.Holder().Account().String())
 	case k.origin == "":
 		said = append(said, "the unit names no keys: set spec.decryption.secretRef to a Secret with one")
 	case len(names) == 0:
@@ -132,9 +134,6 @@ func (k *Keyring) advice(wants []string) string {
 	said = append(said, k.misnamed...)
 	if len(wants) > 0 {
 		said = append(said, wants[0])
-		if k.account != "" {
-			said = append(said, "the identity of ServiceAccount "+k.account+" is not used for key services yet")
-		}
 		return strings.Join(said, "; ")
 	}
 	if k.origin != "" && len(k.misnamed) == 0 {

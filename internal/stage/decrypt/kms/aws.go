@@ -42,9 +42,6 @@ func (c *Credentials) SetAWS(text []byte) error {
 var arn = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]+:(?:key|alias)/.+$`)
 
 func (c *Credentials) askAWS(ctx context.Context, reach Reach, key *keyservice.KmsKey, ciphertext []byte) ([]byte, error) {
-	if c.aws == nil {
-		return nil, fmt.Errorf("%w: access to AWS KMS, as the key \"sops.aws-kms\"", ErrNoCredentials)
-	}
 	match := arn.FindStringSubmatch(key.GetArn())
 	if match == nil {
 		return nil, fmt.Errorf("%s is no name of a key in AWS KMS", key.GetArn())
@@ -56,9 +53,13 @@ func (c *Credentials) askAWS(ctx context.Context, reach Reach, key *keyservice.K
 	if err != nil {
 		return nil, errors.New("its data key for AWS KMS is damaged: restore the file from the history")
 	}
-	region, provider := match[1], aws.CredentialsProvider(c.aws)
+	region := match[1]
+	provider, err := c.amazon(ctx, region)
+	if err != nil {
+		return nil, err
+	}
 	if key.GetRole() != "" {
-		if provider, err = c.assume(ctx, reach, region, key.GetRole()); err != nil {
+		if provider, err = assume(ctx, reach, sts.Options{Region: region, Credentials: provider}, key.GetRole()); err != nil {
 			return nil, err
 		}
 	}
@@ -73,11 +74,9 @@ func (c *Credentials) askAWS(ctx context.Context, reach Reach, key *keyservice.K
 }
 
 // assume takes over a role that a file names. AWS decides whether the credentials may.
-func (c *Credentials) assume(ctx context.Context, reach Reach, region, role string) (aws.CredentialsProvider, error) {
-	client := sts.New(sts.Options{
-		Region: region, Credentials: c.aws, HTTPClient: reach.cloudClient(reach.AWS), BaseEndpoint: standIn(reach.AWS),
-	})
-	answer, err := client.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(role), RoleSessionName: aws.String("holdfast")})
+func assume(ctx context.Context, reach Reach, options sts.Options, role string) (aws.CredentialsProvider, error) {
+	options.HTTPClient, options.BaseEndpoint = reach.cloudClient(reach.AWS), standIn(reach.AWS)
+	answer, err := sts.New(options).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(role), RoleSessionName: aws.String("holdfast")})
 	if err != nil {
 		return nil, awsError("AWS STS", role, err)
 	}

@@ -72,10 +72,8 @@ func (a *azureAccount) credential(client *http.Client, standIn bool) (azcore.Tok
 }
 
 func (c *Credentials) askAzure(ctx context.Context, reach Reach, key *keyservice.AzureKeyVaultKey, ciphertext []byte) ([]byte, error) {
-	if c.azure == nil {
-		return nil, fmt.Errorf("%w: access to Azure Key Vault, as the key \"sops.azure-kv\"", ErrNoCredentials)
-	}
-	if address, err := url.Parse(key.GetVaultUrl()); err != nil || address.Scheme != "https" || address.User != nil {
+	address, err := url.Parse(key.GetVaultUrl())
+	if err != nil || address.Scheme != "https" || address.User != nil {
 		return nil, errors.New("the address of its Azure Key Vault is invalid")
 	}
 	blob, err := base64.RawURLEncoding.DecodeString(string(ciphertext))
@@ -83,11 +81,11 @@ func (c *Credentials) askAzure(ctx context.Context, reach Reach, key *keyservice
 		return nil, errors.New("its data key for Azure Key Vault is damaged: restore the file from the history")
 	}
 	transport := reach.cloudClient("")
-	identity, err := c.azure.credential(transport, reach.Client != nil)
+	credential, err := c.microsoft(ctx, reach, address)
 	if err != nil {
-		return nil, errors.New("the credentials for Azure are invalid")
+		return nil, err
 	}
-	client, err := azkeys.NewClient(key.GetVaultUrl(), identity, &azkeys.ClientOptions{
+	client, err := azkeys.NewClient(key.GetVaultUrl(), credential, &azkeys.ClientOptions{
 		ClientOptions: policy.ClientOptions{Transport: transport}, DisableChallengeResourceVerification: reach.Client != nil,
 	})
 	if err != nil {

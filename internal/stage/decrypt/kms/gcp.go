@@ -49,9 +49,6 @@ func (c *Credentials) SetGCP(text []byte) error {
 var gcpResource = regexp.MustCompile(`^projects/[^/?#%]+/locations/[^/?#%]+/keyRings/[^/?#%]+/cryptoKeys/[^/?#%]+$`)
 
 func (c *Credentials) askGCP(ctx context.Context, reach Reach, key *keyservice.GcpKmsKey, ciphertext []byte) ([]byte, error) {
-	if c.gcp == nil {
-		return nil, fmt.Errorf("%w: access to Google Cloud KMS, as the key \"sops.gcp-kms\"", ErrNoCredentials)
-	}
 	name := key.GetResourceId()
 	if !gcpResource.MatchString(name) || strings.Contains(name, "..") {
 		return nil, fmt.Errorf("%s is no name of a key in Google Cloud KMS", name)
@@ -59,13 +56,11 @@ func (c *Credentials) askGCP(ctx context.Context, reach Reach, key *keyservice.G
 	address := gcpAddress
 	if reach.Google != "" {
 		address = strings.TrimSuffix(reach.Google, "/")
-	} else if err := ofGoogle(c.gcp.config.TokenURL); err != nil {
-		return nil, err
 	}
 	client := reach.cloudClient(reach.Google)
-	token, err := c.gcp.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client)).Token()
+	token, err := c.google(ctx, reach, client)
 	if err != nil {
-		return nil, gcpTokenError(err)
+		return nil, err
 	}
 	body, err := json.Marshal(map[string]string{"ciphertext": string(ciphertext)}) // SOPS keeps it in base64, as the API wants it
 	if err != nil {
@@ -82,6 +77,30 @@ func (c *Credentials) askGCP(ctx context.Context, reach Reach, key *keyservice.G
 		return nil, unavailable("Google Cloud KMS", err)
 	}
 	return readGCP(name, status, answer)
+}
+
+// google returns a token for Google Cloud.
+func (c *Credentials) google(ctx context.Context, reach Reach, client *http.Client) (*oauth2.Token, error) {
+	if c.gcp != nil {
+		if reach.Google == "" {
+			if err := ofGoogle(c.gcp.config.TokenURL); err != nil {
+				return nil, err
+			}
+		}
+		token, err := c.gcp.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client)).Token()
+		if err != nil {
+			return nil, gcpTokenError(err)
+		}
+		return token, nil
+	}
+	if !c.holder.Known() {
+		return nil, c.lacking("access to Google Cloud KMS, as the key \"sops.gcp-kms\"")
+	}
+	token, err := c.holder.Google(ctx)
+	if err != nil {
+		return nil, proof(err)
+	}
+	return &oauth2.Token{AccessToken: token.Value.Reveal(), Expiry: token.Expires}, nil
 }
 
 // ofGoogle refuses to prove who we are to anybody but Google.

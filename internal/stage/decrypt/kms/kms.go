@@ -10,6 +10,7 @@ import (
 
 	"github.com/getsops/sops/v3/keyservice"
 
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/redact"
 )
 
@@ -31,11 +32,16 @@ type Credentials struct {
 	aws   *awsAccount
 	azure *azureAccount
 	gcp   *gcpAccount
+	// holder is who asks where there are no credentials.
+	holder identity.Holder
+	// vaults says where to log in with an identity, by the addresses of Vaults.
+	vaults map[string]string
+	logins *logins
 }
 
 // Empty tells whether there are no credentials.
 func (c *Credentials) Empty() bool {
-	return c.vault == "" && c.aws == nil && c.azure == nil && c.gcp == nil
+	return c.vault == "" && c.aws == nil && c.azure == nil && c.gcp == nil && !c.holder.Known()
 }
 
 // Names returns what there are credentials for, for messages.
@@ -54,6 +60,11 @@ func (c *Credentials) Names() []string {
 		names = append(names, "Google Cloud KMS")
 	}
 	return names
+}
+
+// Holder tells whose identity services are asked with where there are no credentials.
+func (c *Credentials) Holder() identity.Holder {
+	return c.holder
 }
 
 // Decrypt opens a data key.

@@ -32,15 +32,13 @@ func vaultName(key *keyservice.VaultKey) string {
 // askVault asks the transit engine of a Vault or OpenBao. Its own client library reads a dozen variables
 // of the environment, tokens among them, so it is not used.
 func (c *Credentials) askVault(ctx context.Context, reach Reach, key *keyservice.VaultKey, ciphertext []byte) ([]byte, error) {
-	if c.vault == "" {
-		return nil, fmt.Errorf("%w: a token for Vault, as the key \"sops.vault-token\"", ErrNoCredentials)
-	}
-	name := "Vault at " + scrub(key.GetVaultAddress())
+	address := scrub(key.GetVaultAddress())
+	name := "Vault at " + address
 	target, err := vaultTarget(key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	client, err := reach.vaultClient(scrub(key.GetVaultAddress()))
+	client, token, err := c.enterVault(ctx, reach, address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -52,12 +50,15 @@ func (c *Credentials) askVault(ctx context.Context, reach Reach, key *keyservice
 	if err != nil {
 		return nil, errors.New(name + ": its address is invalid")
 	}
-	request.Header.Set("X-Vault-Token", c.vault.Reveal())
+	request.Header.Set("X-Vault-Token", token.Reveal())
 	request.Header.Set("X-Vault-Request", "true")
 	request.Header.Set("Content-Type", "application/json")
 	answer, status, err := ask(client, request)
 	if err != nil {
 		return nil, unavailable(name, err)
+	}
+	if status == http.StatusForbidden || status == http.StatusUnauthorized {
+		c.logins.forget(address) // it may have been revoked: the next question comes with another
 	}
 	return readVault(name, vaultName(key), status, answer)
 }
