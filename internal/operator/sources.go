@@ -36,6 +36,7 @@ func (o *Operator) sources() source.Deps {
 		Jitter: func(interval time.Duration) time.Duration {
 			return interval + time.Duration(rand.Float64()*o.config.Jitter*float64(interval)) //nolint:gosec // it only spreads load
 		},
+		Identities: o.identities,
 	}
 }
 

@@ -1,12 +1,15 @@
 package delivery
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast.dev/holdfast/internal/kube"
+	"holdfast.dev/holdfast/internal/kube/identity"
+	"holdfast.dev/holdfast/internal/kube/identity/identitytest"
 )
 
 func TestParseWorkload(t *testing.T) {
@@ -82,4 +85,28 @@ func FuzzParseWorkload(f *testing.F) {
 			t.Errorf("what is accepted is complete: %+v", got)
 		}
 	})
+}
+
+// TestCloud: a unit's account reaches a cluster at a provider, and units without an account do not reach it as us.
+func TestCloud(t *testing.T) {
+	world := identitytest.New(t)
+	world.Account("web", "deployer", identitytest.Everybody())
+	there := workload{Provider: "gcp", Cluster: "projects/p/locations/l/clusters/c", Account: kube.Account{Namespace: "web", Name: "deployer"}}
+	config, err := there.config(t.Context(), world.Home, world.Source(identity.Options{}))
+	if err != nil || config.Host != world.Cloud.URL {
+		t.Fatalf("got %+v, %v", config, err)
+	}
+	if cluster, err := kube.Connect("", config, kube.Options{}); err != nil {
+		t.Error(err)
+	} else if _, err := cluster.ReadAccount(t.Context(), "a", "b"); err != nil || world.Seen()[0] != "google of web.deployer" {
+		t.Errorf("it was shown %q, %v", world.Seen(), err)
+	}
+	nobody := there
+	nobody.Account.Name = ""
+	if _, err := nobody.config(t.Context(), world.Home, world.Source(identity.Options{})); !errors.Is(err, identity.ErrNoAccount) {
+		t.Errorf("nobody is us: %v", err)
+	}
+	if there.digest() == nobody.digest() {
+		t.Error("connections of two accounts are taken for one")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"holdfast.dev/holdfast/internal/controller/source"
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/source/git"
@@ -41,8 +42,11 @@ func (c *Controller) addSecrets(ctx context.Context, object *sourcev1.GitReposit
 	if len(data[githubapp.KeyID]) > 0 && object.GetProvider() != sourcev1.GitProviderGitHub { // never to be taken for a password
 		return fault.Because(sourcev1.InvalidProviderConfigurationReason, errors.New("the secret holds a GitHub App, but spec.provider is not github"))
 	}
-	if object.GetProvider() == sourcev1.GitProviderGitHub {
+	switch object.GetProvider() {
+	case sourcev1.GitProviderGitHub:
 		return c.addApp(ctx, origin, data, request)
+	case identity.AWS, identity.Azure:
+		return c.addIdentity(ctx, object, data, request)
 	}
 	var err error
 	if request.Auth, err = authOf(request.URL, request.Auth, data); err != nil {
@@ -80,7 +84,7 @@ func (c *Controller) addApp(ctx context.Context, origin string, data map[string]
 	if err != nil {
 		return fmt.Errorf("configuring authentication: %s: %w", origin, err)
 	}
-	request.Auth = git.Auth{Username: githubapp.Username, Tokens: tokens, CA: app.CA}
+	request.Auth = git.Auth{Tokens: tokens, CA: app.CA}
 	return nil
 }
 

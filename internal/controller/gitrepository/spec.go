@@ -11,6 +11,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/stage/source/git"
@@ -24,13 +25,20 @@ func requestOf(object *sourcev1.GitRepository) (git.Request, error) {
 	if err != nil {
 		return git.Request{}, fault.Stall(sourcev1.URLInvalidReason, err)
 	}
+	cloud := false
 	switch provider := object.GetProvider(); provider {
 	case sourcev1.GitProviderGeneric, sourcev1.GitProviderGitHub:
+	case identity.AWS, identity.Azure:
+		cloud = true
+		if address.Scheme != "https" || address.User != nil {
+			return git.Request{}, fault.Stall(sourcev1.InvalidProviderConfigurationReason,
+				fmt.Errorf("provider %s needs an https address without a user in spec.url", provider))
+		}
 	default:
 		return git.Request{}, fault.Stall(sourcev1.InvalidProviderConfigurationReason,
-			fmt.Errorf("credentials of provider %q are not available in this version: use a secretRef and provider generic", provider))
+			fmt.Errorf("provider %q is none of generic, github, azure, aws", provider))
 	}
-	if spec.Provider != sourcev1.GitProviderGitHub && spec.ServiceAccountName != "" {
+	if spec.ServiceAccountName != "" && !cloud {
 		return git.Request{}, fault.Stall(sourcev1.InvalidProviderConfigurationReason,
 			errors.New("spec.serviceAccountName has a meaning only for providers azure and aws"))
 	}

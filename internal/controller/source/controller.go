@@ -10,6 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/store"
@@ -37,6 +38,8 @@ type Deps struct {
 	Now func() time.Time
 	// Metrics is what reconciles are measured by; nil measures nothing.
 	Metrics *metric.Set
+	// Identities makes credentials of providers; nil makes none.
+	Identities *identity.Source
 }
 
 // Complete fills in what the Deps leave open.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/internal/model/redact"
+	"holdfast.dev/holdfast/internal/stage/source/git/wire"
 )
 
 // spare is how long before its end a token is renewed: a fetch that begins with it must not outlive it.
@@ -94,6 +95,12 @@ func (t *Tokens) Token(ctx context.Context) (redact.Text, error) {
 	defer t.lock.Unlock()
 	t.token, t.expires = latest, expires
 	return latest, nil
+}
+
+// Login returns a token with the user that it goes with.
+func (t *Tokens) Login(ctx context.Context) (wire.Login, error) {
+	token, err := t.Token(ctx)
+	return wire.Login{User: Username, Secret: token}, err
 }
 
 // Refused forgets a token that a server does not take, so that the next request brings another.

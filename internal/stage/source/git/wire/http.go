@@ -32,7 +32,7 @@ type httpRemote struct {
 }
 
 func newHTTP(endpoint Endpoint, access Access, options Options, proxy *url.URL) (*httpRemote, error) {
-	h := &httpRemote{endpoint: endpoint, agent: options.UserAgent, login: &login{fixed: authorization(endpoint, access), username: access.Username, tokens: access.Tokens}}
+	h := &httpRemote{endpoint: endpoint, agent: options.UserAgent, login: &login{fixed: authorization(endpoint, access), tokens: access.Tokens}}
 	roots, err := readRoots(access.CA)
 	if err != nil {
 		return nil, err
