@@ -115,12 +115,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 	}
 	site := delivery.SiteOptions{
 		DefaultServiceAccount: options.DefaultServiceAccount, DefaultKubeConfigServiceAccount: options.DefaultKubeConfigServiceAccount,
-		InsecureKubeconfigTLS: options.InsecureKubeconfigTLS, Observe: deps.Observe,
+		InsecureKubeconfigTLS: options.InsecureKubeconfigTLS, Observe: deps.Observe, Identities: deps.Identities,
 	}
 	if deps.Metrics != nil {
 		site.Requests = deps.Metrics.Request
 	}
-	site.Identities = deps.Identities
 	r.sites = delivery.NewSites(deps.Local, deps.Follower, site)
 	r.depends = delivery.Dependencies[*kustomizev1.Kustomization]{
 		Get: r.read, Of: func(u *kustomizev1.Kustomization) []meta.DependencyReference { return u.GetDependsOn() },
