@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"holdfast.dev/holdfast/internal/cli/table"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/stage/render"
+	"holdfast.dev/holdfast/internal/stage/render/chart"
 )
 
 type buildFlags struct {
@@ -36,7 +38,9 @@ func newBuildCommand(std Streams) *cobra.Command {
 		Short: "Build what a repository delivers, without a cluster",
 		Long: "Build renders what a repository on this machine would deliver, as the controller does: it begins with\n" +
 			"the root of an environment, follows the Kustomizations of Flux that it finds into their paths, and\n" +
-			"substitutes variables from the ConfigMaps that the tree holds. DIR is the top of the repository.\n\n" +
+			"substitutes variables from the ConfigMaps that the tree holds. Helm releases are rendered whose charts are\n" +
+			"in the repository, or in a folder that --source names; the others are told of. DIR is the top of the\n" +
+			"repository.\n\n" +
 			"Where an age key is at hand, it decrypts what SOPS encrypted, and prints (secret) for the values.\n\n" +
 			"It exits with 1 when a unit cannot be built, and with 3 when one could not be judged because\n" +
 			"something that it needs is not in the tree. What could be built is printed in either case.",
@@ -94,7 +98,7 @@ func runBuild(ctx context.Context, std Streams, flags buildFlags) error {
 	}
 	defer func() { _ = folder.Close() }()
 	options := preview.Options{
-		Tree: folder, AllowMissing: flags.allowMissing, Renderer: render.New(render.Options{}),
+		Tree: folder, AllowMissing: flags.allowMissing, Renderer: render.New(render.Options{}), Charts: chart.New(chart.Options{}),
 		Sources: map[preview.Source]tree.Tree{},
 	}
 	if err := flags.start(std, folder, &options); err != nil {
@@ -188,6 +192,12 @@ func verdictOn(std Streams, result preview.Result) error {
 			fmt.Fprintf(std.Err, "note: %s: placeholders stand for %s\n", unit.Owner, strings.Join(unit.Placeholders, ", "))
 		}
 	}
+	result.Findings = slices.DeleteFunc(slices.Clone(result.Findings), func(finding preview.Finding) bool {
+		if finding.Class == preview.Left {
+			fmt.Fprintf(std.Err, "note: %s: %s (%s)\n", finding.Unit, table.OneLine(finding.Text), finding.Hint)
+		}
+		return finding.Class == preview.Left
+	})
 	if len(result.Findings) == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"holdfast.dev/holdfast/internal/controller/helmchart"
 	"holdfast.dev/holdfast/internal/controller/helmrepository"
 	"holdfast.dev/holdfast/internal/controller/source"
+	"holdfast.dev/holdfast/internal/stage/source/archive"
 	"holdfast.dev/holdfast/internal/stage/source/helm"
 	"holdfast.dev/holdfast/internal/stage/source/transport"
 )
@@ -22,6 +23,7 @@ func (o *Operator) serveCharts(pool *transport.Pool) error {
 	if !o.config.serves(HelmCharts) {
 		return nil
 	}
-	_, err := helmchart.Setup(o.manager, helmchart.Deps{Deps: o.sources(), Client: remotes, Library: library}, source.Options{})
+	foreign := trees{archive.New(o.store, archive.Options{})}
+	_, err := helmchart.Setup(o.manager, helmchart.Deps{Deps: o.sources(), Client: remotes, Library: library, Trees: foreign.Open}, source.Options{})
 	return err
 }

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"slices"
 
+	helmv2 "github.com/fluxcd/helm-controller/api/v2"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/ssa/normalize"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/stage/render"
+	"holdfast.dev/holdfast/internal/stage/render/chart"
 )
 
 // Renderer builds one unit; stage/render does.
@@ -35,6 +38,8 @@ type Options struct {
 	// AllowMissing puts placeholders where variables have no value, instead of finding fault.
 	AllowMissing bool
 	Renderer     Renderer
+	// Charts renders the Helm releases whose charts are in the trees at hand; nil leaves releases as objects.
+	Charts *chart.Renderer
 	// Opener decrypts for the units that ask for it; what it has no key for stays as it is. Nil decrypts
 	// nothing.
 	Opener render.Opener
@@ -44,7 +49,9 @@ type Options struct {
 
 // Unit is a unit and what it delivers.
 type Unit struct {
-	Owner   object.Owner
+	Owner object.Owner
+	// Kind is ReleaseKind for a Helm release, and empty for a Kustomization.
+	Kind    string
 	Path    string
 	Source  Source
 	Objects []object.Object
@@ -63,6 +70,9 @@ const (
 	Broken Class = iota
 	// Unknown units may be right or wrong: what they need is not in the tree.
 	Unknown
+	// Left releases are delivered, but what they deliver is not shown: their charts are kept elsewhere. The
+	// tree is not to blame for it.
+	Left
 )
 
 // Finding is something that keeps a unit from being delivered or from being judged.
@@ -91,6 +101,7 @@ func Build(ctx context.Context, options Options) (Result, error) {
 		Options: options,
 		known:   map[object.Owner]*pending{},
 		configs: map[object.Ref]*unstructured.Unstructured{},
+		charts:  map[Source]*sourcev1.HelmChart{},
 	}
 	start := walk.startAtPath
 	if len(options.Manifests) > 0 {
@@ -103,6 +114,9 @@ func Build(ctx context.Context, options Options) (Result, error) {
 		if err := walk.build(ctx, next); err != nil {
 			return Result{}, err
 		}
+	}
+	if err := walk.buildReleases(ctx); err != nil {
+		return Result{}, err
 	}
 	if len(options.Manifests) == 0 {
 		walk.checkDependencies()
@@ -127,6 +141,9 @@ type walk struct {
 	order   []*pending // as they were found
 	configs map[object.Ref]*unstructured.Unstructured
 	result  Result
+
+	releases []*helmv2.HelmRelease
+	charts   map[Source]*sourcev1.HelmChart
 }
 
 // pending is a unit that was found.
@@ -267,6 +284,9 @@ func (w *walk) finish(unit Unit, here bool) {
 		return
 	}
 	w.learn(unit.Objects)
+	if w.Charts != nil {
+		w.noteCharts(unit.Objects)
+	}
 	for _, one := range unit.Objects {
 		if !isKustomization(one.GVK().GroupKind()) {
 			continue

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"holdfast.dev/holdfast/internal/controller/source"
+	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/stage/source/helm"
 )
 
@@ -24,6 +25,8 @@ import (
 type Deps struct {
 	source.Deps
 	Client *helm.Client
+	// Trees opens the artifacts of other sources, ours and those of others; nil opens ours only.
+	Trees func(ctx context.Context, artifact *meta.Artifact) (tree.Tree, error)
 	// Library is shared with the controller of HelmRepositories.
 	Library *helm.Library
 }
@@ -32,6 +35,7 @@ type Deps struct {
 type Controller struct {
 	source.Deps
 	remotes *helm.Client
+	trees   func(ctx context.Context, artifact *meta.Artifact) (tree.Tree, error)
 	library *helm.Library
 	shelf   source.Shelf
 	loop    *source.Controller[*sourcev1.HelmChart, facts]
@@ -50,7 +54,12 @@ type outcome = source.Outcome[facts]
 
 func newController(deps Deps) *Controller {
 	deps.Deps = deps.Complete()
-	c := &Controller{Deps: deps.Deps, remotes: deps.Client, library: deps.Library, shelf: deps.Shelf(sourcev1.HelmChartKind)}
+	if deps.Trees == nil {
+		deps.Trees = func(_ context.Context, artifact *meta.Artifact) (tree.Tree, error) {
+			return deps.Store.Get(artifact.Digest)
+		}
+	}
+	c := &Controller{Deps: deps.Deps, remotes: deps.Client, trees: deps.Trees, library: deps.Library, shelf: deps.Shelf(sourcev1.HelmChartKind)}
 	c.loop = source.New(deps.Deps, source.Kind[*sourcev1.HelmChart, facts]{
 		Name:    sourcev1.HelmChartKind,
 		Empty:   func() *sourcev1.HelmChart { return &sourcev1.HelmChart{} },

@@ -132,7 +132,7 @@ func known(object *sourcev1.HelmChart, o outcome) bool {
 // fromTree builds the chart of another source's artifact.
 func (c *Controller) fromTree(ctx context.Context, object *sourcev1.HelmChart, artifact *meta.Artifact, o outcome) outcome {
 	o.Facts.source = artifact.Revision
-	files, err := c.Store.Get(artifact.Digest)
+	files, err := c.trees(ctx, artifact)
 	if err != nil {
 		return o.Failed(sourcev1.FetchFailedCondition, fault.Because(sourcev1.ReadOperationFailedReason, fmt.Errorf("opening the source's artifact: %w", err)))
 	}
