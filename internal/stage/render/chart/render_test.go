@@ -360,6 +360,20 @@ data: {found: {{ if $s }}"yes"{{ else }}"no"{{ end }}}`
 	}
 }
 
+// TestTemplatesSeeNothingOfOurs keeps charts from our environment and from our network.
+func TestTemplatesSeeNothingOfOurs(t *testing.T) {
+	r := chart.New(chart.Options{})
+	for _, text := range []string{`{{ env "PATH" }}`, `{{ expandenv "$PATH" }}`} {
+		if _, err := r.Render(context.Background(), inputFor(t, r, simple(text))); err == nil || !strings.Contains(err.Error(), "not defined") {
+			t.Errorf("%s: %v, want that there is no such function", text, err)
+		}
+	}
+	out := render(t, inputFor(t, r, simple("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {host: {{ getHostByName \"localhost\" | quote }}}")), r)
+	if !strings.Contains(out.Manifest, `host: ""`) {
+		t.Errorf("a template asked for a name: %s", out.Manifest)
+	}
+}
+
 func TestReleaseName(t *testing.T) {
 	long := strings.Repeat("a", 60)
 	cases := map[string]struct{ why, wanted, target, name, want string }{

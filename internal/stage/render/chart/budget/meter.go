@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -268,10 +269,17 @@ func within(value reflect.Value, holder uintptr, depth int, left *int64) bool {
 	return false
 }
 
+// withheld are functions of sprig's that Helm takes away from charts, because they look at our environment and
+// at our network. What is not in Funcs stays as Helm has it.
+var withheld = []string{"env", "expandenv", "getHostByName"}
+
 // Funcs returns the functions that go with instrumented templates.
 func (m *Meter) Funcs() template.FuncMap {
 	funcs := template.FuncMap{tick: m.tick, guard: m.guard}
 	for name, known := range sprig.TxtFuncMap() {
+		if slices.Contains(withheld, name) {
+			continue
+		}
 		if counted := m.counted(known); counted != nil {
 			funcs[name] = counted
 		}
