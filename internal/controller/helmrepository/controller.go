@@ -78,7 +78,8 @@ func Setup(mgr ctrl.Manager, deps Deps, options source.Options) (*Controller, er
 	return c, c.loop.Register(mgr, options, func(registration *builder.Builder) *builder.Builder {
 		return registration.WithEventFilter(predicate.NewPredicateFuncs(func(object client.Object) bool {
 			repository, isRepository := object.(*sourcev1.HelmRepository)
-			return !isRepository || repository.Spec.Type != sourcev1.HelmRepositoryTypeOCI
+			// One that was of another type before has a finalizer, which somebody must take away.
+			return !isRepository || repository.Spec.Type != sourcev1.HelmRepositoryTypeOCI || !repository.DeletionTimestamp.IsZero()
 		}))
 	})
 }
