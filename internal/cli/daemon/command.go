@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"holdfast.dev/holdfast/internal/cli/daemon/memory"
 	"holdfast.dev/holdfast/internal/controller/kustomization"
 	"holdfast.dev/holdfast/internal/operator"
 	"holdfast.dev/holdfast/internal/record/audit"
@@ -125,6 +126,9 @@ func (f *flags) run(ctx context.Context, out io.Writer, reach *rest.Config) erro
 	log.SetLogger(logger)
 	klog.SetLogger(logger)
 	if err := f.complete(); err != nil {
+		return err
+	}
+	if err := memory.Close(); err != nil {
 		return err
 	}
 	f.config.REST, f.config.Log, f.config.Environment = reach, logger, os.LookupEnv

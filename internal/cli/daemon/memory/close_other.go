@@ -1,0 +1,6 @@
+//go:build !linux
+
+package memory
+
+// Close does nothing: this system has no such thing.
+func Close() error { return nil }
