@@ -36,7 +36,7 @@ var walls = []wall{
 	{"internal/stage/source/*", append(slices.Clone(doors), "internal/stage/source/transport", "internal/stage/source/tarball"), "sources are siblings: none knows another, but all send requests and read archives the same way"},
 	{"internal/stage/apply", append(slices.Clone(doors), "internal/stage/check"), "apply takes what check has passed, and nothing else"},
 	{"internal/pipeline", append(slices.Clone(stages), "internal/record."), "the pipeline orders stages and says what happened; it does not know who runs it"},
-	{"internal/helm", stages, "the action machine of releases is part of the core"},
+	{"internal/helm", append(slices.Clone(stages), "internal/pipeline."), "what Helm adds to the line is told to the line, and to no edge"},
 	{"internal/record", stages, "what happened is written down by the core and read by the edges"},
 	{"internal/controller", lines, "controllers translate between the cluster's kinds and the core"},
 	{"internal/certificate", lines, "an edge knows the core and no other edge"},

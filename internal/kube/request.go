@@ -57,6 +57,8 @@ type DeleteOptions struct {
 	UID types.UID
 	// Foreground keeps the object until its dependents are gone; otherwise they go in the background.
 	Foreground bool
+	// Orphan leaves the dependents.
+	Orphan bool
 }
 
 // Delete removes an object. A missing object is an error for which apierrors.IsNotFound holds.
@@ -64,6 +66,9 @@ func (c *Cluster) Delete(ctx context.Context, ref object.Ref, options DeleteOpti
 	policy := metav1.DeletePropagationBackground
 	if options.Foreground {
 		policy = metav1.DeletePropagationForeground
+	}
+	if options.Orphan {
+		policy = metav1.DeletePropagationOrphan
 	}
 	wish := &metav1.DeleteOptions{
 		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},

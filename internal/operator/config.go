@@ -24,13 +24,14 @@ const (
 	HelmRepositories = "helmrepository"
 	HelmCharts       = "helmchart"
 	Kustomizations   = "kustomization"
+	HelmReleases     = "helmrelease"
 	Receivers        = "receiver"
 	Notifications    = "notification" // Alerts and Providers
 )
 
 // Controllers lists all controllers, in the order of the line.
 func Controllers() []string {
-	return []string{GitRepositories, OCIRepositories, HelmRepositories, HelmCharts, Kustomizations, Receivers, Notifications}
+	return []string{GitRepositories, OCIRepositories, HelmRepositories, HelmCharts, Kustomizations, HelmReleases, Receivers, Notifications}
 }
 
 // Config is what the daemon is told. The zero value of a field means what its comment says.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	helmv2 "github.com/fluxcd/helm-controller/api/v2"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -108,6 +109,9 @@ func (o *Operator) shown() []string {
 	}
 	if o.config.serves(Kustomizations) {
 		kinds = append(kinds, kustomizev1.KustomizationKind)
+	}
+	if o.config.serves(HelmReleases) {
+		kinds = append(kinds, helmv2.HelmReleaseKind)
 	}
 	if o.receivers {
 		kinds = append(kinds, notificationv1.ReceiverKind)

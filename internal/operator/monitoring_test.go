@@ -72,7 +72,7 @@ func TestMonitoringAsksForWhatThereIs(t *testing.T) {
 // happen makes everything happen that is counted.
 func happen(t *testing.T, set *metric.Set) {
 	t.Helper()
-	unit := record.Subject{Kind: "HelmRelease", Namespace: "apps", Name: "web"} // of a kind whose resources nobody looks at here
+	unit := record.Subject{Kind: "OfAnother", Namespace: "apps", Name: "web"} // of a kind whose resources nobody looks at here
 	source := record.Subject{Kind: "GitRepository", Namespace: "apps", Name: "platform"}
 	now := time.Now()
 	tell := func(about record.Subject, kinds ...record.Kind) {

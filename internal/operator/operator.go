@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	helmv2 "github.com/fluxcd/helm-controller/api/v2"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	notificationv1 "github.com/fluxcd/notification-controller/api/v1"
 	v1beta3 "github.com/fluxcd/notification-controller/api/v1beta3"
@@ -57,6 +58,7 @@ type Operator struct {
 	follower   *follow.Follower
 	observer   *observe.Observer
 	inbox      *delivery.Inbox
+	helm       helmParts
 	git        *gitrepository.Controller
 	metrics    *metric.Set
 	scraped    *metricServer // nil where metrics are not served
@@ -77,7 +79,7 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 		return nil, err
 	}
 	decrypt.Quiet()
-	o := &Operator{config: config, inbox: delivery.NewInbox(), metrics: metric.New(metric.Options{})}
+	o := &Operator{config: config, inbox: delivery.NewInbox(), helm: helmParts{inbox: delivery.NewInbox()}, metrics: metric.New(metric.Options{})}
 	o.config.REST = rest.CopyConfig(config.REST)
 	o.config.REST.Wrap(kube.Meter(o.metrics.Request))
 	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {
@@ -134,6 +136,11 @@ func (o *Operator) assemble(ctx context.Context) error {
 	}
 	if o.config.serves(Kustomizations) {
 		if err := o.serveKustomizations(ctx); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
+	if o.config.serves(HelmReleases) {
+		if err := o.serveHelmReleases(ctx); err != nil {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
@@ -194,7 +201,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 // newManager makes the manager: caches, leader election, metrics and health.
 func newManager(c Config) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, notificationv1.AddToScheme, v1beta3.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, helmv2.AddToScheme, notificationv1.AddToScheme, v1beta3.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -260,6 +267,7 @@ func (o *Operator) Run(ctx context.Context) error {
 	if o.follower != nil {
 		o.follower.Stop()
 	}
+	o.helm.stop()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}

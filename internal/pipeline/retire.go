@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/model/release"
+	"holdfast.dev/holdfast/internal/pipeline/phase"
 	"holdfast.dev/holdfast/internal/stage/apply"
+	"holdfast.dev/holdfast/internal/stage/check"
 	"holdfast.dev/holdfast/internal/stage/observe"
 )
 
@@ -19,6 +22,11 @@ type Farewell struct {
 	Await bool
 	// Heirs tells which of the objects others want; those are left to them.
 	Heirs Heirs
+	// Foreground keeps objects until what they own is gone; Orphan leaves what they own.
+	Foreground, Orphan bool
+	// Hooks are the wishes about those that run before and after, each for Timeout at most.
+	Hooks   Hooks
+	Timeout time.Duration
 }
 
 // goneTime is when to look again at objects on their way out, should no event tell.
@@ -27,6 +35,46 @@ const goneTime = 2 * time.Second
 // Retire deletes what a unit owns. Parked means that objects are still on their way out; Done that
 // nothing is left to do. Outcome.Pruned names what was deleted in this pass.
 func (l *Line) Retire(ctx context.Context, farewell Farewell) Outcome {
+	if l.Family != object.HelmReleases {
+		return l.retire(ctx, farewell)
+	}
+	p, err := l.begin(ctx, Job{
+		Unit: farewell.Unit, Site: farewell.Site, Inventory: farewell.Inventory, Hooks: farewell.Hooks, Timeout: farewell.Timeout,
+	})
+	if err != nil {
+		return Outcome{Inventory: farewell.Inventory}.fail(err)
+	}
+	out := Outcome{Inventory: farewell.Inventory}
+	latest, _ := p.unit.book.Latest()
+	hooks := p.last(ctx)
+	if out, state := p.perform(ctx, &latest, hooks, phase.PreDelete, out); state != through {
+		return p.unit.mask(out)
+	}
+	if out = l.retire(ctx, farewell); out.Phase != Done {
+		return p.unit.mask(out)
+	}
+	p.job.Inventory = nil
+	done, state := p.perform(ctx, &latest, hooks, phase.PostDelete, out)
+	if state != through {
+		return p.unit.mask(done)
+	}
+	return done
+}
+
+// last returns the hooks of the release that stands. Without its record nobody knows of any.
+func (p *pass) last(ctx context.Context) check.Passed {
+	standing, found := p.unit.book.Standing()
+	if !found || standing.Verdict == release.Rejected {
+		return check.Passed{}
+	}
+	kept, err := p.objects(ctx, standing.Number)
+	if err != nil {
+		return check.Passed{}
+	}
+	return kept.hooks
+}
+
+func (l *Line) retire(ctx context.Context, farewell Farewell) Outcome {
 	unit := l.units.of(farewell.Unit)
 	out := Outcome{Inventory: farewell.Inventory}
 	live := liveView{farewell.Site.Observer, l.apply.Manager()}
@@ -36,6 +84,7 @@ func (l *Line) Retire(ctx context.Context, farewell Farewell) Outcome {
 	ours, _ := farewell.Heirs.leave(ctx, farewell.Inventory)
 	pruned, err := l.apply.Prune(ctx, apply.PruneRequest{
 		Cluster: farewell.Site.Cluster, View: live, Owner: farewell.Unit, Refs: ours, Memory: unit.memory,
+		Foreground: farewell.Foreground, Orphan: farewell.Orphan,
 	})
 	out.Pruned = pruned.Changes
 	out.Inventory = pruned.Survivors

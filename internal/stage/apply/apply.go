@@ -102,6 +102,7 @@ type run struct {
 	Request
 	intended bool
 	changes  object.Changes
+	manner   kube.DeleteOptions
 }
 
 // Apply makes the cluster agree with the set, stage by stage. The Result is complete even if err

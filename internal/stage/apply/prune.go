@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/model/fault"
@@ -19,6 +20,8 @@ type PruneRequest struct {
 	Owner   object.Owner // only objects that carry these owner labels are deleted
 	Refs    []object.Ref
 	Memory  Memory
+	// Foreground keeps objects until what they own is gone; Orphan leaves what they own.
+	Foreground, Orphan bool
 }
 
 // Pruned is what was done.
@@ -39,7 +42,7 @@ func (a *Applier) Prune(ctx context.Context, request PruneRequest) (Pruned, erro
 	for i, ref := range refs {
 		plans[i] = plan{wanted: object.Object{Ref: ref}, work: true}
 	}
-	r := &run{Applier: a, Request: Request{Cluster: request.Cluster, View: request.View}}
+	r := &run{Applier: a, Request: Request{Cluster: request.Cluster, View: request.View}, manner: kube.DeleteOptions{Foreground: request.Foreground, Orphan: request.Orphan}}
 	var failures []error
 	for from := 0; from < len(plans); {
 		to := from + 1
@@ -79,11 +82,11 @@ func (r *run) remove(ctx context.Context, p *plan, owner object.Owner) error {
 		p.action = object.Skipped
 		return nil
 	}
-	err := r.Cluster.Delete(ctx, p.wanted.Ref, kube.DeleteOptions{UID: live.UID})
+	err := r.Cluster.Delete(ctx, p.wanted.Ref, r.deletes(live.UID))
 	if apierrors.IsConflict(err) {
 		// Somebody deleted and recreated it since we looked: look again before judging the new one.
 		if live, err = r.look(ctx, p.wanted.Ref); err == nil && live.Exists && live.Owner == owner {
-			err = r.Cluster.Delete(ctx, p.wanted.Ref, kube.DeleteOptions{UID: live.UID})
+			err = r.Cluster.Delete(ctx, p.wanted.Ref, r.deletes(live.UID))
 		}
 	}
 	if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
@@ -105,4 +108,11 @@ func (r *run) look(ctx context.Context, ref object.Ref) (Live, error) {
 	}
 	owner, _ := r.options.Family.OwnerOf(u.GetLabels())
 	return Live{Known: true, Exists: true, UID: u.GetUID(), Owner: owner, Rules: r.options.Family.RulesOf(u)}, nil
+}
+
+// deletes returns how an object is deleted.
+func (r *run) deletes(uid types.UID) kube.DeleteOptions {
+	options := r.manner
+	options.UID = uid
+	return options
 }
