@@ -65,6 +65,7 @@ func newRootCommand(std Streams) *cobra.Command {
 		newRetryCommand(std, target),
 		newDiffCommand(std, target),
 		newBuildCommand(std),
+		newCheckCommand(std, target),
 		secrets.New(secrets.Streams{In: std.In, Out: std.Out, Err: std.Err, Style: std.style()},
 			secrets.Cluster{Reach: target.config, Namespace: func() string { return target.namespace }}),
 		newPushCommand(std),

@@ -132,6 +132,9 @@ func unset(node parse.Node, values map[string]string) []string {
 	return names
 }
 
+// Placeholder returns the text that stands for a variable without a value, unless a field wants none.
+func Placeholder(name string) string { return textFor(name) }
+
 // textFor makes a placeholder that is valid wherever Kubernetes wants a name.
 func textFor(name string) string {
 	return "missing-" + strings.Trim(strings.ToLower(strings.ReplaceAll(name, "_", "-")), "-")

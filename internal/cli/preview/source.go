@@ -32,12 +32,20 @@ func ParseSource(text string) (source Source, dir string, err error) {
 
 // treeOf returns the tree of a source.
 func (w *walk) treeOf(source Source) (tree.Tree, bool) {
-	for named, files := range w.Sources {
+	if files, found := TreeOf(w.Sources, source); found {
+		return files, true
+	}
+	return w.Tree, source == w.home
+}
+
+// TreeOf looks a source up among those that were named.
+func TreeOf(sources map[Source]tree.Tree, source Source) (tree.Tree, bool) {
+	for named, files := range sources {
 		if named.Name == source.Name &&
 			(named.Namespace == "" || named.Namespace == source.Namespace) &&
 			(named.Kind == "" || named.Kind == source.Kind) {
 			return files, true
 		}
 	}
-	return w.Tree, source == w.home
+	return nil, false
 }

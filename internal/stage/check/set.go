@@ -51,6 +51,8 @@ type Set struct {
 	// Hidden are values that are no secrets in plain text: they were encrypted in the tree, or come from
 	// a Secret of the cluster. They are for comparison and must not be told.
 	Hidden []redact.Text
+	// Placeholders are texts that stand in objects for values that nobody knows here.
+	Placeholders []string
 	// Read returns a file of the tree, by the name that objects have as their source. Nil is no files.
 	Read func(name string) ([]byte, error)
 

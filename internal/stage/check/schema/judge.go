@@ -108,7 +108,7 @@ type look struct {
 	now     map[object.Ref]pass
 	meta    *node
 	found   []finding.Finding
-	unknown map[string]int
+	unknown map[string]bool
 }
 
 // at judges an object, unless it has passed as it is.
@@ -125,9 +125,9 @@ func (l *look) at(ctx context.Context, one object.Object) error {
 	}
 	if kind == nil {
 		if l.unknown == nil {
-			l.unknown = map[string]int{}
+			l.unknown = map[string]bool{}
 		}
-		l.unknown[one.GVK().GroupVersion().String()+" "+one.Kind]++
+		l.unknown[one.GVK().GroupVersion().String()+" "+one.Kind] = true
 		return nil
 	}
 	if l.before[one.Ref] == (pass{one.Digest, kind}) && len(one.Dropped) == 0 {
@@ -164,13 +164,13 @@ func (l *look) judge(ctx context.Context, one object.Object, kind *kindSchema) (
 	if err := utiljson.Unmarshal(one.JSON, &content); err != nil {
 		return nil, fmt.Errorf("decoding %s: %w", one.Ref, err)
 	}
-	v := &verdict{meta: l.meta}
+	v := &verdict{meta: l.meta, standins: l.set.Placeholders}
 	v.names(one.Ref)
 	v.look(content, kind.root)
 	for _, path := range one.Dropped {
 		v.dropped(path, kind.root)
 	}
-	if len(v.found) == 0 && kind.foreign {
+	if len(v.found) == 0 && kind.foreign && len(v.standins) == 0 {
 		rules, err := kind.rules()
 		if err == nil {
 			rules.judge(ctx, content, v)
@@ -211,10 +211,10 @@ func (l *look) unjudged() []finding.Finding {
 		return nil
 	}
 	var found []finding.Finding
-	for kind, count := range l.unknown {
+	for kind := range l.unknown {
 		found = append(found, finding.Finding{
-			Rule: RuleUnknownKind, Severity: finding.Info, Unit: l.set.Unit.String(),
-			Message: fmt.Sprintf("has %d of %s, which are not judged: no schema is known", count, kind),
+			Rule: RuleUnknownKind, Severity: finding.Info,
+			Message: "objects of " + kind + " are not judged, since no schema of theirs is known",
 			Advice:  "put the kind's definition into the tree, or check with --server",
 		})
 	}

@@ -160,7 +160,7 @@ func TestJudge(t *testing.T) {
 		"Definition": {why: "a definition that no server takes", in: strings.Replace(planets, "self.core", "self.weight", 1), want: []string{
 			"CustomResourceDefinition/planets.example.org spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: compilation failed: ERROR: <input>:1:19: undefined field 'weight'  | self.radius > self.weight  | ..................^ [schema/definition]",
 		}},
-		"NotEvaluated": {why: "what has no schema is said", in: "apiVersion: example.org/v1\nkind: Star\nmetadata: {name: sun}", want: []string{"info: / has 1 of example.org/v1 Star, which are not judged: no schema is known [schema/not-evaluated]; put the kind's definition into the tree, or check with --server"}},
+		"NotEvaluated": {why: "what has no schema is said", in: "apiVersion: example.org/v1\nkind: Star\nmetadata: {name: sun}", want: []string{"info: objects of example.org/v1 Star are not judged, since no schema of theirs is known [schema/not-evaluated]; put the kind's definition into the tree, or check with --server"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -144,7 +144,7 @@ func (v *verdict) count(value any, nodes []*node) int {
 
 // fits tells whether a value alone passes a schema.
 func (v *verdict) fits(value any, n *node) bool {
-	alone := &verdict{meta: v.meta, path: []step{{"", -1}}}
+	alone := &verdict{meta: v.meta, standins: v.standins, path: []step{{"", -1}}}
 	alone.look(value, n)
 	for _, one := range alone.found {
 		if one.Rule != RuleUnknownField { // which fields there are is said elsewhere
