@@ -4,9 +4,13 @@ import (
 	"fmt"
 
 	"holdfast.dev/holdfast/internal/stage/check"
+	"holdfast.dev/holdfast/internal/stage/check/danger"
+	"holdfast.dev/holdfast/internal/stage/check/lifecycle"
+	"holdfast.dev/holdfast/internal/stage/check/plaintext"
 	"holdfast.dev/holdfast/internal/stage/check/policy"
 	"holdfast.dev/holdfast/internal/stage/check/policy/live"
 	"holdfast.dev/holdfast/internal/stage/check/schema"
+	"holdfast.dev/holdfast/internal/stage/check/schema/builtin"
 )
 
 // judges are those who look at what a unit wants before anything of it is written.
@@ -23,5 +27,7 @@ func (o *Operator) judges() ([]check.Judge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing policies: %w", err)
 	}
-	return []check.Judge{schemas, policies}, nil
+	return []check.Judge{
+		schemas, lifecycle.Judge{Version: builtin.Latest()}, plaintext.Judge{}, danger.Judge{}, policies,
+	}, nil
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,7 +17,10 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
 	gate "holdfast.dev/holdfast/internal/stage/check"
+	"holdfast.dev/holdfast/internal/stage/check/lifecycle"
+	"holdfast.dev/holdfast/internal/stage/check/plaintext"
 	"holdfast.dev/holdfast/internal/stage/check/schema"
+	"holdfast.dev/holdfast/internal/stage/check/schema/builtin"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
@@ -70,7 +74,8 @@ func Run(ctx context.Context, options Options) (Report, error) {
 	}
 	c := &checker{
 		Options: options, schemas: schemas, own: own, renderer: render.New(render.Options{}),
-		judges: append([]gate.Judge{schemas}, options.Judges...), found: map[finding.Finding][]string{},
+		judges: append([]gate.Judge{schemas, lifecycle.Judge{Version: cmp.Or(options.Version, builtin.Latest())}, plaintext.Judge{}}, options.Judges...),
+		found:  map[finding.Finding][]string{},
 	}
 	for _, environment := range options.Environments {
 		c.report.Environments = append(c.report.Environments, environment.Name)

@@ -150,6 +150,7 @@ func (c *compiler) fill(n *node, t text, depth int) error {
 	if n.types&isNumber != 0 {
 		n.types |= isInteger
 	}
+	n.builtin = c.builtin
 	n.format, n.enum = t.Format, t.Enum
 	n.open, n.embedded = t.Preserve, t.Embedded
 	n.required, n.minProps, n.maxProps = t.Required, t.MinProperties, t.MaxProperties

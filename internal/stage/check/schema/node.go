@@ -60,6 +60,7 @@ type node struct {
 	open     bool  // further fields are left alone
 	embedded bool  // a whole object, with metadata
 	meta     bool  // Kubernetes' own metadata
+	builtin  bool  // a type of Go
 	minProps *int64
 	maxProps *int64
 

@@ -167,8 +167,8 @@ func (v *verdict) object(value map[string]any, n *node) {
 		v.labels(value)
 	}
 	for _, name := range n.required {
-		if held, there := value[name]; there && held != nil {
-			continue
+		if held, there := value[name]; there && held != nil && !(n.builtin && held == "" && name != "value") {
+			continue // the normal form of a built-in kind has "" where nothing was written
 		}
 		if field := n.fields[name]; field == nil || !field.defaults {
 			v.say(RuleRequired, join("", name), "is missing", "add it")

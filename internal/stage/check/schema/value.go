@@ -113,7 +113,7 @@ func less(open bool) string {
 
 // values judges what concerns values of all types.
 func (v *verdict) values(value any, n *node) {
-	if len(n.enum) > 0 && !oneOf(n.enum, value) {
+	if unset := n.builtin && value == ""; len(n.enum) > 0 && !unset && !oneOf(n.enum, value) {
 		v.say(RuleValue, "", "must be one of "+listed(n.enum), "")
 	}
 	for _, below := range n.all {
