@@ -19,6 +19,7 @@ import (
 	gate "holdfast.dev/holdfast/internal/stage/check"
 	"holdfast.dev/holdfast/internal/stage/check/lifecycle"
 	"holdfast.dev/holdfast/internal/stage/check/plaintext"
+	"holdfast.dev/holdfast/internal/stage/check/policy"
 	"holdfast.dev/holdfast/internal/stage/check/schema"
 	"holdfast.dev/holdfast/internal/stage/check/schema/builtin"
 	"holdfast.dev/holdfast/internal/stage/render"
@@ -68,13 +69,17 @@ func Run(ctx context.Context, options Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	policies, err := policy.New(policy.Options{})
+	if err != nil {
+		return Report{}, fmt.Errorf("preparing policies: %w", err)
+	}
 	own, err := definitions()
 	if err != nil {
 		return Report{}, err
 	}
 	c := &checker{
 		Options: options, schemas: schemas, own: own, renderer: render.New(render.Options{}),
-		judges: append([]gate.Judge{schemas, lifecycle.Judge{Version: cmp.Or(options.Version, builtin.Latest())}, plaintext.Judge{}}, options.Judges...),
+		judges: append([]gate.Judge{schemas, lifecycle.Judge{Version: cmp.Or(options.Version, builtin.Latest())}, plaintext.Judge{}, policies}, options.Judges...),
 		found:  map[finding.Finding][]string{},
 	}
 	for _, environment := range options.Environments {
