@@ -185,17 +185,16 @@ func TestEventsOfOthers(t *testing.T) {
 	}
 }
 
-// TestUselessProviders: what can never work is said in an event, in either version of the kinds.
-func TestUselessProviders(t *testing.T) {
+// TestUselessAlerts: what can never work is said in an event, in either version of the kinds.
+func TestUselessAlerts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.add("apiVersion: notification.toolkit.fluxcd.io/v1beta3\nkind: Provider\nmetadata:\n  name: later\nspec:\n  type: otel\n  address: http://x\n")
+	w.add("apiVersion: notification.toolkit.fluxcd.io/v1beta3\nkind: Provider\nmetadata:\n  name: later\nspec:\n  type: generic\n  address: http://x\n")
 	w.add("apiVersion: notification.toolkit.fluxcd.io/v1\nkind: Alert\nmetadata:\n  name: garbled\nspec:\n  providerRef:\n    name: later\n" +
 		"  eventSources:\n    - kind: Kustomization\n      name: '*'\n  exclusionList: ['(']\n")
-	if got := w.told("later", "otel are not served"); got.Type != corev1.EventTypeWarning {
+	if got := w.told("garbled", "spec.exclusionList"); got.Type != corev1.EventTypeWarning {
 		t.Errorf("told as %s", got.Type)
 	}
-	w.told("garbled", "spec.exclusionList")
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(schema.GroupVersionKind{Group: "notification.toolkit.fluxcd.io", Version: "v1beta3", Kind: "Alert"})
 	check(t, w.client.Get(context.Background(), client.ObjectKey{Namespace: w.namespace, Name: "garbled"}, live))

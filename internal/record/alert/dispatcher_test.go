@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/redact"
 	"holdfast.dev/holdfast/internal/record/alert/send"
@@ -81,13 +83,40 @@ type rig struct {
 	*Dispatcher
 	sent    chan string
 	notices chan Notice
+	meter   *meter
 	stop    func()
+}
+
+// meter writes down what is counted.
+type meter struct {
+	lock    sync.Mutex
+	ended   []string // "type result"
+	waiting int
+	oldest  time.Duration
+}
+
+func (m *meter) Alert(provider string, err error) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	m.ended = append(m.ended, fmt.Sprint(provider, " ", err == nil))
+}
+
+func (m *meter) AlertQueue(waiting int, oldest time.Duration) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	m.waiting, m.oldest = waiting, max(m.oldest, oldest)
+}
+
+func (m *meter) read() (ended []string, waiting int, oldest time.Duration) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	return slices.Clone(m.ended), m.waiting, m.oldest
 }
 
 // run starts a dispatcher. answer says what becomes of the n-th message, from 1 on.
 func run(t *testing.T, rules []Rule, ledger Ledger, limits Limits, answer func(n int) int) *rig {
 	t.Helper()
-	r := &rig{sent: make(chan string, 10_000), notices: make(chan Notice, 10_000)}
+	r := &rig{sent: make(chan string, 10_000), notices: make(chan Notice, 10_000), meter: &meter{}}
 	n := 0
 	var lock sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
@@ -108,7 +137,7 @@ func run(t *testing.T, rules []Rule, ledger Ledger, limits Limits, answer func(n
 	t.Cleanup(server.Close)
 	r.Dispatcher = New(Options{
 		Book: book{rules, server.URL}, Sender: send.NewClient(send.Options{Loopback: true}), Ledger: ledger, Limits: limits,
-		Notify: func(n Notice) { r.notices <- n },
+		Notify: func(n Notice) { r.notices <- n }, Meter: r.meter,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -185,6 +214,32 @@ func TestSameNewsOnce(t *testing.T) {
 	if first, second := next(t, r.sent), next(t, r.sent); !strings.HasSuffix(first, "in 1s") || !strings.HasSuffix(second, "another") {
 		t.Errorf("sent %q and %q", first, second)
 	}
+}
+
+// TestMeter: a message counts once, when it has arrived or is given up, however often it was tried; while
+// it waits, the queue says for how long.
+func TestMeter(t *testing.T) {
+	limits := quick()
+	limits.Attempts = 3
+	r := run(t, []Rule{webRule("info")}, nil, limits, func(n int) int {
+		switch {
+		case n <= 2, n > 3: // the first message arrives at the third attempt, the second never
+			return http.StatusBadGateway
+		default:
+			return http.StatusOK
+		}
+	})
+	r.Take(said("ReconciliationSucceeded", "one", "a"))
+	next(t, r.sent)
+	eventually.True(t, "the first message is counted, and nothing waits", func() bool {
+		ended, waiting, oldest := r.meter.read()
+		return slices.Equal(ended, []string{"generic true"}) && waiting == 0 && oldest > 0
+	})
+	r.Take(said("ReconciliationSucceeded", "two", "b"))
+	eventually.True(t, "the second is counted as given up", func() bool {
+		ended, waiting, _ := r.meter.read()
+		return slices.Equal(ended, []string{"generic true", "generic false"}) && waiting == 0
+	})
 }
 
 // TestTroubledService: a service that fails n times gets the message at the next attempt, and people
@@ -337,7 +392,7 @@ func TestNobodyToTell(t *testing.T) {
 		want   Notice
 	}{
 		"Missing": {"there is no provider", func(r *Rule) { r.Provider.Missing = true }, false, Notice{Kind: "Alert", Namespace: "apps", Name: "alert", Reason: "NotificationDispatchFailed", Message: "there is no Provider hook in namespace apps"}},
-		"Type":    {"its type is not served", func(r *Rule) { r.Provider.Type = "otel" }, false, Notice{Kind: "Provider", Namespace: "apps", Name: "hook", Reason: "UnsupportedType", Message: "providers of type otel are not served by Holdfast yet: nothing is sent to this one"}},
+		"Type":    {"its type is not served", func(r *Rule) { r.Provider.Type = "pigeon" }, false, Notice{Kind: "Provider", Namespace: "apps", Name: "hook", Reason: "UnsupportedType", Message: "providers of type pigeon are not served by Holdfast yet: nothing is sent to this one"}},
 		"Labels":  {"labels cannot be read", func(r *Rule) { r.Sources[0].Labels = map[string]string{"a": "b"} }, false, Notice{Kind: "Alert", Namespace: "apps", Name: "alert", Reason: "SourceFetchFailed", Message: "reading the labels of Kustomization/apps/web: no labels"}},
 		"Foreign": {"other namespaces are blocked", func(r *Rule) { r.Namespace, r.Sources[0].Namespace = "tenant", "apps" }, true, Notice{Kind: "Alert", Namespace: "tenant", Name: "alert", Reason: "AccessDenied", Message: "alert tenant/alert is not told of Kustomization/apps/web: references to other namespaces are blocked"}},
 	}

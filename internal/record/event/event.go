@@ -31,6 +31,7 @@ const (
 	CommitKey         = "commit"
 	CommitStatusKey   = "commit_status"
 	SummaryKey        = "summary"
+	ChangeRequestKey  = "change_request"
 )
 
 // Progressing is the reason of what is still going on: neither success nor failure.

@@ -2,6 +2,7 @@ package send
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,13 +33,16 @@ const (
 type Options struct {
 	// Loopback allows services on this machine.
 	Loopback bool
-	Now      func() time.Time // nil means time.Now
+	// PubSub is where Google's Pub/Sub is; empty means where it is for everybody.
+	PubSub string
+	Now    func() time.Time // nil means time.Now
 }
 
 // Client sends messages. It is safe for concurrent use.
 type Client struct {
-	guard guard
-	now   func() time.Time
+	guard  guard
+	pubsub string
+	now    func() time.Time
 }
 
 // NewClient makes a Client.
@@ -46,7 +50,7 @@ func NewClient(options Options) *Client {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Client{guard: guard{loopback: options.Loopback}, now: options.Now}
+	return &Client{guard: guard{loopback: options.Loopback}, pubsub: cmp.Or(options.PubSub, pubsubAddress), now: options.Now}
 }
 
 // Answer is what a service said to the last request.
@@ -77,8 +81,8 @@ func (c *Client) Send(ctx context.Context, target Target, message Message) (Answ
 }
 
 func (c *Client) send(ctx context.Context, target Target, message Message) (Answer, error) {
-	if target.Type == "nats" {
-		return c.publish(ctx, target, message)
+	if way, known := c.way(target); known {
+		return way(ctx, target, message)
 	}
 	build, known := builders(target.Type)
 	if !known {
@@ -150,8 +154,8 @@ func (c *Client) do(ctx context.Context, client *http.Client, target Target, r r
 		return Answer{}, failure(err)
 	}
 	defer answer.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	said := Answer{Status: answer.Status, Quote: quote([]byte(target.Scrub(string(body))))}
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, cmp.Or(r.most, maxAnswer)))
+	said := Answer{Status: answer.Status, Quote: quote([]byte(r.scrub(target.Scrub(string(body)))))}
 	if r.check != nil {
 		if verdict, decided := r.check(answer.StatusCode, body); decided {
 			return said, verdict

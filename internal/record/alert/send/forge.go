@@ -68,46 +68,63 @@ func repository(address string) (root, path string, err error) {
 	return root, path, nil
 }
 
+// place is a repository of a forge: the address of the API, and the path of the repository in it.
+type place struct{ root, path string }
+
 // ownerAndName is a repository's path where it must have two parts.
-func ownerAndName(t Target) (root, path string, err error) {
-	root, path, err = repository(t.Address.Reveal())
+func ownerAndName(t Target) (place, error) {
+	root, path, err := repository(t.Address.Reveal())
 	if err == nil && strings.Count(path, "/") != 1 {
 		err = fmt.Errorf("a %s provider needs the address of a repository, <host>/<owner>/<name>", t.Type)
 	}
-	return root, path, err
+	return place{root, path}, err
 }
 
 // status is what all forges are told of a commit.
-type status struct{ commit, name, words string }
-
-// status returns what to tell, and nothing for an event that decides nothing yet.
-func (t Target) status(m Message, needs ...string) (*status, error) {
-	if err := t.needs(append(needs, "address")...); err != nil || m.progressing() {
-		return nil, err
-	}
-	commit, err := m.commit()
-	if err != nil {
-		return nil, err
-	}
-	name := m.Status
-	if name == "" {
-		name = StatusName(m.Event, t.UID)
-	}
-	return &status{commit: commit, name: name, words: m.words()}, nil
+type status struct {
+	Message
+	commit, name, words string
 }
 
-func githubAPI(t Target) (api, path string, err error) {
-	if err := t.needs("address", "token"); err != nil {
-		return "", "", err
+// setting makes the builder for a forge: find says where the repository is and what is missing, and say
+// what to send. Nothing is sent for an event that decides nothing yet.
+func setting(find func(Target) (place, error), say func(Target, place, status) ([]request, error)) builder {
+	return func(t Target, m Message) ([]request, error) {
+		if err := t.needs("address"); err != nil {
+			return nil, err
+		}
+		at, err := find(t)
+		if err != nil || m.progressing() {
+			return nil, err
+		}
+		commit, err := m.commit()
+		if err != nil {
+			return nil, err
+		}
+		name := m.Status
+		if name == "" {
+			name = StatusName(m.Event, t.UID)
+		}
+		return say(t, at, status{m, commit, name, m.words()})
 	}
-	root, path, err := ownerAndName(t)
-	if err != nil {
-		return "", "", err
+}
+
+// withToken refuses targets without a token.
+func withToken(find func(Target) (place, error)) func(Target) (place, error) {
+	return func(t Target) (place, error) {
+		if err := t.needs("address", "token"); err != nil {
+			return place{}, err
+		}
+		return find(t)
 	}
-	if root == "https://github.com" {
-		return "https://api.github.com", path, nil
+}
+
+func githubAPI(t Target) (place, error) {
+	at, err := withToken(ownerAndName)(t)
+	if at.root == "https://github.com" {
+		return place{"https://api.github.com", at.path}, err
 	}
-	return root + "/api/v3", path, nil
+	return place{at.root + "/api/v3", at.path}, err
 }
 
 func githubHeaders(t Target) []string {
@@ -115,33 +132,28 @@ func githubHeaders(t Target) []string {
 }
 
 // github: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status
-func github(t Target, m Message) ([]request, error) {
-	s, err := t.status(m, "token")
-	if s == nil {
-		return nil, err
-	}
-	api, path, err := githubAPI(t)
-	if err != nil {
-		return nil, err
-	}
-	return posted(api+"/repos/"+path+"/statuses/"+s.commit, map[string]string{
-		"state": m.either("success", "failure"), "context": s.name, "description": cut(s.words, 140),
+func github(t Target, at place, s status) ([]request, error) {
+	return posted(at.root+"/repos/"+at.path+"/statuses/"+s.commit, map[string]string{
+		"state": s.either("success", "failure"), "context": s.name, "description": cut(s.words, 140),
 	}, githubHeaders(t)...)
 }
 
-// gitlab: https://docs.gitlab.com/api/commits/#set-commit-pipeline-status
-func gitlab(t Target, m Message) ([]request, error) {
-	s, err := t.status(m, "token")
-	if s == nil {
-		return nil, err
+// gitlabAPI names a project by its path, which may be deeper than owner and name.
+func gitlabAPI(t Target) (place, error) {
+	if err := t.needs("address", "token"); err != nil {
+		return place{}, err
 	}
 	root, path, err := repository(t.Address.Reveal())
-	if err != nil {
-		return nil, err
-	}
-	requests, err := posted(root+"/api/v4/projects/"+strings.ReplaceAll(path, "/", "%2F")+"/statuses/"+s.commit, map[string]string{
-		"state": m.either("success", "failed"), "name": s.name, "description": cut(s.words, 255),
-	}, "PRIVATE-TOKEN", t.Token.Reveal())
+	return place{root + "/api/v4", strings.ReplaceAll(path, "/", "%2F")}, err
+}
+
+func gitlabHeaders(t Target) []string { return []string{"PRIVATE-TOKEN", t.Token.Reveal()} }
+
+// gitlab: https://docs.gitlab.com/api/commits/#set-commit-pipeline-status
+func gitlab(t Target, at place, s status) ([]request, error) {
+	requests, err := posted(at.root+"/projects/"+at.path+"/statuses/"+s.commit, map[string]string{
+		"state": s.either("success", "failed"), "name": s.name, "description": cut(s.words, 255),
+	}, gitlabHeaders(t)...)
 	if err == nil {
 		requests[0].check = func(code int, body []byte) (error, bool) { //nolint:staticcheck // the error is the result here
 			return nil, code == 400 && bytes.Contains(body, []byte("Cannot transition status")) // it is set already
@@ -150,19 +162,18 @@ func gitlab(t Target, m Message) ([]request, error) {
 	return requests, err
 }
 
+func giteaAPI(t Target) (place, error) {
+	at, err := withToken(ownerAndName)(t)
+	return place{at.root + "/api/v1", at.path}, err
+}
+
+func giteaHeaders(t Target) []string { return []string{"Authorization", "token " + t.Token.Reveal()} }
+
 // gitea: https://docs.gitea.com/api/next/#tag/repository/operation/repoCreateStatus
-func gitea(t Target, m Message) ([]request, error) {
-	s, err := t.status(m, "token")
-	if s == nil {
-		return nil, err
-	}
-	root, path, err := ownerAndName(t)
-	if err != nil {
-		return nil, err
-	}
-	return posted(root+"/api/v1/repos/"+path+"/statuses/"+s.commit, map[string]string{
-		"state": m.either("success", "failure"), "context": s.name, "description": s.words, "target_url": "",
-	}, "Authorization", "token "+t.Token.Reveal())
+func gitea(t Target, at place, s status) ([]request, error) {
+	return posted(at.root+"/repos/"+at.path+"/statuses/"+s.commit, map[string]string{
+		"state": s.either("success", "failure"), "context": s.name, "description": s.words, "target_url": "",
+	}, giteaHeaders(t)...)
 }
 
 // short is a name of at most 40 characters for a status.
@@ -172,48 +183,41 @@ func short(name string) string {
 }
 
 // bitbucket: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/
-func bitbucket(t Target, m Message) ([]request, error) {
-	s, err := t.status(m, "token")
-	if s == nil {
-		return nil, err
-	}
-	root, path, err := ownerAndName(t)
-	if err != nil {
-		return nil, err
-	}
+func bitbucket(t Target, at place, s status) ([]request, error) {
 	user, password, found := strings.Cut(t.Token.Reveal(), ":")
 	if !found {
 		return nil, errors.New("a bitbucket provider needs a token of the form <user>:<app password>")
 	}
-	if root == "https://bitbucket.org" {
-		root = "https://api.bitbucket.org"
+	if at.root == "https://bitbucket.org" {
+		at.root = "https://api.bitbucket.org"
 	}
-	return posted(root+"/2.0/repositories/"+path+"/commit/"+s.commit+"/statuses/build", map[string]string{
-		"state": m.either("SUCCESSFUL", "FAILED"), "key": short(s.name), "name": s.name, "description": s.words, "url": "https://bitbucket.org",
+	return posted(at.root+"/2.0/repositories/"+at.path+"/commit/"+s.commit+"/statuses/build", map[string]string{
+		"state": s.either("SUCCESSFUL", "FAILED"), "key": short(s.name), "name": s.name, "description": s.words, "url": "https://bitbucket.org",
 	}, "Authorization", basic(user, password))
 }
 
-// bitbucketServer: https://developer.atlassian.com/server/bitbucket/rest/latest/api-group-builds-and-deployments/
-func bitbucketServer(t Target, m Message) ([]request, error) {
-	s, err := t.status(m)
-	if s == nil {
-		return nil, err
-	}
+// bitbucketServerAPI reads an address to clone from, and makes the path of the API of it.
+func bitbucketServerAPI(t Target) (place, error) {
 	root, path, err := repository(t.Address.Reveal())
 	if err != nil {
-		return nil, err
+		return place{}, err
 	}
 	path = "/" + path
 	at := strings.LastIndex(path, "/scm/")
 	project, name, found := strings.Cut(strings.TrimPrefix(path[max(at, 0):], "/scm/"), "/")
 	if at < 0 || !found || strings.Contains(name, "/") {
-		return nil, errors.New("a bitbucketserver provider needs the HTTPS address to clone from, <host>/scm/<project>/<name>.git")
+		return place{}, errors.New("a bitbucketserver provider needs the HTTPS address to clone from, <host>/scm/<project>/<name>.git")
 	}
+	if t.Token.Reveal() == "" && t.needs("username", "password") != nil {
+		return place{}, errors.New("a bitbucketserver provider needs a token, or username and password")
+	}
+	return place{root + path[:at] + "/rest/api/latest", "projects/" + project + "/repos/" + name}, nil
+}
+
+// bitbucketServer: https://developer.atlassian.com/server/bitbucket/rest/latest/api-group-builds-and-deployments/
+func bitbucketServer(t Target, at place, s status) ([]request, error) {
 	header := t.bearer()
 	if len(header) == 0 {
-		if err := t.needs("username", "password"); err != nil {
-			return nil, errors.New("a bitbucketserver provider needs a token, or username and password")
-		}
 		header = []string{"Authorization", basic(t.Username, t.Password.Reveal())}
 	}
 	plain := strings.TrimSpace(t.Address.Reveal())
@@ -221,21 +225,17 @@ func bitbucketServer(t Target, m Message) ([]request, error) {
 		parsed.User = nil
 		plain = parsed.String()
 	}
-	return posted(root+path[:at]+"/rest/api/latest/projects/"+project+"/repos/"+name+"/commits/"+s.commit+"/builds", map[string]string{
-		"key": short(s.name), "state": m.either("SUCCESSFUL", "FAILED"), "url": plain,
-		"name": m.subject() + " [" + s.words + "]", "description": s.words,
+	return posted(at.root+"/"+at.path+"/commits/"+s.commit+"/builds", map[string]string{
+		"key": short(s.name), "state": s.either("SUCCESSFUL", "FAILED"), "url": plain,
+		"name": s.subject() + " [" + s.words + "]", "description": s.words,
 	}, append(header, "X-Atlassian-Token", "no-check", "X-Requested-With", "XMLHttpRequest")...)
 }
 
-// azureDevOps: https://learn.microsoft.com/en-us/rest/api/azure/devops/git/statuses/create
-func azureDevOps(t Target, m Message) ([]request, error) {
-	s, err := t.status(m, "token")
-	if s == nil {
-		return nil, err
-	}
+// azureDevOpsAPI reads either form of a repository's address.
+func azureDevOpsAPI(t Target) (place, error) {
 	root, path, err := repository(t.Address.Reveal())
 	if err != nil {
-		return nil, err
+		return place{}, err
 	}
 	steps := strings.Split(path, "/")
 	switch {
@@ -244,10 +244,15 @@ func azureDevOps(t Target, m Message) ([]request, error) {
 	case len(steps) == 4 && steps[0] == "v3": // the SSH form
 		root, steps = strings.Replace(root, "://ssh.", "://", 1), steps[1:]
 	default:
-		return nil, errors.New("an azuredevops provider needs the address of a repository, <host>/<organization>/<project>/_git/<name>")
+		return place{}, errors.New("an azuredevops provider needs the address of a repository, <host>/<organization>/<project>/_git/<name>")
 	}
-	return posted(root+"/"+steps[0]+"/"+steps[1]+"/_apis/git/repositories/"+steps[2]+"/commits/"+s.commit+"/statuses?api-version=7.1", map[string]any{
-		"state": m.either("succeeded", "error"), "description": s.words,
+	return place{root + "/" + steps[0] + "/" + steps[1] + "/_apis/git", "repositories/" + steps[2]}, nil
+}
+
+// azureDevOps: https://learn.microsoft.com/en-us/rest/api/azure/devops/git/statuses/create
+func azureDevOps(t Target, at place, s status) ([]request, error) {
+	return posted(at.root+"/"+at.path+"/commits/"+s.commit+"/statuses?api-version=7.1", map[string]any{
+		"state": s.either("succeeded", "error"), "description": s.words,
 		"context": map[string]string{"genre": "fluxcd", "name": s.name},
 	}, "Authorization", basic("", t.Token.Reveal()))
 }

@@ -39,12 +39,12 @@ func genericHMAC(t Target, m Message) ([]request, error) {
 
 // githubDispatch starts workflows: https://docs.github.com/en/rest/repos/repos#create-a-repository-dispatch-event
 func githubDispatch(t Target, m Message) ([]request, error) {
-	api, repository, err := githubAPI(t)
+	at, err := githubAPI(t)
 	if err != nil {
 		return nil, err
 	}
 	o := m.InvolvedObject
-	return posted(api+"/repos/"+repository+"/dispatches", map[string]any{
+	return posted(at.root+"/repos/"+at.path+"/dispatches", map[string]any{
 		"event_type":     o.Kind + "/" + o.Name + "." + o.Namespace,
 		"client_payload": m.Event,
 	}, githubHeaders(t)...)

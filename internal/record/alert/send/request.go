@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"holdfast.dev/holdfast/internal/model/redact"
 )
 
 // request is one HTTP request. The URL and the header may hold secrets.
@@ -16,8 +18,19 @@ type request struct {
 	url    string
 	header map[string]string
 	body   []byte
+	most   int64 // bytes of the answer that are read; 0 is maxAnswer
 	// check judges an answer where the status alone does not; it leaves others undecided.
 	check func(status int, body []byte) (verdict error, decided bool)
+}
+
+// scrub hides what a request authorizes with and its target does not hold: a token for an hour, or a
+// signature.
+func (r request) scrub(text string) string {
+	if scheme, secret, found := strings.Cut(r.header["Authorization"], " "); found && len(secret) >= shortest {
+		text = strings.ReplaceAll(text, secret, redact.Placeholder)
+		text = strings.ReplaceAll(text, scheme+" "+url.QueryEscape(secret), redact.Placeholder)
+	}
+	return text
 }
 
 // builder makes the requests for a message: none where the service has nothing to say about it.
@@ -32,16 +45,19 @@ func builders(name string) (builder, bool) {
 		"zoom": zoom, "mastodon": mastodon,
 		"pagerduty": pagerduty, "opsgenie": opsgenie, "incidentio": incidentio, "alertmanager": alertmanager,
 		"grafana": grafana, "datadog": datadog, "sentry": sentry,
-		"github": github, "gitlab": gitlab, "gitea": gitea, "bitbucket": bitbucket,
-		"bitbucketserver": bitbucketServer, "azuredevops": azureDevOps,
+		"otel":   otel,
+		"github": setting(githubAPI, github), "gitlab": setting(gitlabAPI, gitlab), "gitea": setting(giteaAPI, gitea),
+		"bitbucket": setting(withToken(ownerAndName), bitbucket), "bitbucketserver": setting(bitbucketServerAPI, bitbucketServer),
+		"azuredevops": setting(withToken(azureDevOpsAPI), azureDevOps),
 	}[name]
 	return build, known
 }
 
 // Serves tells whether messages can be sent to a type of Provider.
 func Serves(name string) bool {
-	_, known := builders(name)
-	return known || name == "nats"
+	_, built := builders(name)
+	_, known := (&Client{}).way(Target{Type: name})
+	return built || known
 }
 
 // SetsStatus tells whether a type of Provider sets the status of commits.

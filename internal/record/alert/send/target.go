@@ -104,6 +104,9 @@ func (t Target) secrets() []string {
 	if t.AddressIsSecret {
 		add(hosts(t.Address.Reveal())...)
 	}
+	if key := connection(t.Address.Reveal())["SharedAccessKey"]; key != "" {
+		add(key)
+	}
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return slices.Compact(all)
 }
