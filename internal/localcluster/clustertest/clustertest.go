@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -132,7 +133,7 @@ func prefix(name string) string {
 
 // launch builds the program where needed and starts it.
 func launch() (*running, error) {
-	path, err := build()
+	binary, err := build(program)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func launch() (*running, error) {
 	}
 	// An open file needs no name: nothing is left to clean up. (Windows refuses; its temporary folder keeps it.)
 	_ = os.Remove(output.Name())
-	child := exec.Command(path)
+	child := exec.Command(binary)
 	child.Stderr = output // a file of its own: `go test` would wait for the child if it shared ours
 	stdin, err := child.StdinPipe()
 	if err != nil {
@@ -187,9 +188,20 @@ func await(stdout io.Reader) ([]byte, error) {
 	}
 }
 
-// build returns the path of the cluster's program. The Go command knows whether it is up to date;
-// the lock lets packages that are tested at the same time build it once.
-func build() (string, error) {
+// Program builds a program of this module and returns its path. It is kept from run to run, as linking is
+// what costs.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	built, err := build(name)
+	if err != nil {
+		t.Fatalf("building %s: %v", name, err)
+	}
+	return built
+}
+
+// build returns the path of a program. The Go command knows whether it is up to date; the lock lets
+// packages that are tested at the same time build it once.
+func build(name string) (string, error) {
 	root, err := goCommand("env", "GOMOD")
 	if err != nil {
 		return "", err
@@ -205,16 +217,16 @@ func build() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "cluster-for-tests-"+checkout(filepath.Dir(root)))
-	unlock, err := lockedfile.MutexAt(path + ".lock").Lock()
+	built := filepath.Join(dir, path.Base(name)+"-"+checkout(filepath.Dir(root)))
+	unlock, err := lockedfile.MutexAt(built + ".lock").Lock()
 	if err != nil {
 		return "", fmt.Errorf("waiting for the build: %w", err)
 	}
 	defer unlock()
-	if _, err := goCommand("build", "-o", path, program); err != nil {
+	if _, err := goCommand("build", "-o", built, name); err != nil {
 		return "", err
 	}
-	return path, nil
+	return built, nil
 }
 
 // checkout names the program of one copy of the sources, so that copies do not rebuild each other's.

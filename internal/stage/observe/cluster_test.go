@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/kube"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/model/object"
@@ -132,17 +133,17 @@ func (w *world) awaitFor(owner object.Owner, ref object.Ref, cause observe.Cause
 // until waits for a state of an object that no event tells of.
 func (w *world) until(ref object.Ref, what string, holds func(observe.State) bool) observe.State {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		state := w.observer.State(ref)
-		if holds(state) {
-			return state
+	var state observe.State
+	w.t.Cleanup(func() {
+		if w.t.Failed() {
+			w.t.Logf("%s, which was to be %s: %+v; stats %+v", ref, what, state, w.observer.Stats())
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s: never %s: %+v; stats %+v", ref, what, state, w.observer.Stats())
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	})
+	eventually.Within(w.t, patience, ref.String()+" is "+what, func() bool {
+		state = w.observer.State(ref)
+		return holds(state)
+	})
+	return state
 }
 
 func (w *world) claim(refs ...object.Ref) {

@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/internal/eventually"
 )
 
 func parse(t testing.TB, text string) *unstructured.Unstructured {
@@ -128,12 +130,7 @@ func TestRipening(t *testing.T) {
 	item.Value.verdict = verdict{status: InProgress, ripens: time.Now().Add(20 * time.Millisecond), ripe: Failed}
 	s.sink.Put(item)
 	deliver(s)
-	for deadline := time.Now().Add(10 * time.Second); s.observer.State(testRef).Health.Status != Failed; {
-		if time.Now().After(deadline) {
-			t.Fatal("never ripe")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	eventually.True(t, "the verdict is ripe", func() bool { return s.observer.State(testRef).Health.Status == Failed })
 	if deliver(s); len(s.causes) != 2 || s.causes[1] != HealthChanged {
 		t.Errorf("woken for %v", s.causes)
 	}

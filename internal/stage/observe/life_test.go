@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -145,24 +146,21 @@ func TestJobRunsOut(t *testing.T) {
 func finish(w *world, made *unstructured.Unstructured) {
 	w.t.Helper()
 	pods := w.resource(object.Ref{Version: "v1", Kind: "Pod", Namespace: w.namespace})
-	deadline := time.Now().Add(patience)
-	for time.Now().Before(deadline) {
+	var pod string
+	eventually.Within(w.t, patience, "the Job has a Pod", func() bool {
 		list, err := pods.List(w.ctx, metav1.ListOptions{LabelSelector: "job-name=" + made.GetName()})
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if len(list.Items) == 0 {
-			time.Sleep(10 * time.Millisecond)
-			continue
+		if len(list.Items) > 0 {
+			pod = list.Items[0].GetName()
 		}
-		_, err = pods.Patch(w.ctx, list.Items[0].GetName(), types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`),
-			metav1.PatchOptions{}, "status")
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return
+		return pod != ""
+	})
+	_, err := pods.Patch(w.ctx, pod, types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`), metav1.PatchOptions{}, "status")
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	w.t.Fatal("the Job got no Pod")
 }
 
 const widgetDefinition = `
@@ -198,17 +196,17 @@ func (w *world) define(group string) *unstructured.Unstructured {
 	w.t.Helper()
 	definition := w.plain(strings.ReplaceAll(widgetDefinition, "GROUP", group))
 	probe := object.Ref{Group: group, Version: "v1", Kind: "Widget", Namespace: w.namespace, Name: "none"}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	eventually.Within(w.t, patience, group+" is served", func() bool {
 		// A definition of the same name may still be on its way out.
 		w.apply(definition, "somebody", false)
-		if _, err := w.cluster.Get(w.ctx, probe); err != nil && !meta.IsNoMatchError(err) && w.get(object.RefOf(definition)).GetDeletionTimestamp() == nil {
-			return definition
+		_, err := w.cluster.Get(w.ctx, probe)
+		served := err != nil && !meta.IsNoMatchError(err) && w.get(object.RefOf(definition)).GetDeletionTimestamp() == nil
+		if !served {
+			w.cluster.Forget()
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s is not served", group)
-		}
-		w.cluster.Forget()
-	}
+		return served
+	})
+	return definition
 }
 
 // TestKindAppearsAndDisappears: a claim on a kind that is not served is no error; its units are

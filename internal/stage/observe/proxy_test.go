@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 )
 
@@ -63,14 +64,10 @@ func (p *proxy) open(address string) {
 	p.t.Helper()
 	var listener net.Listener
 	var err error
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", address); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatal(err)
-		}
-	}
+	eventually.Within(p.t, patience, "the address is free", func() bool {
+		listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+		return err == nil
+	})
 	p.address = listener.Addr().String()
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
 	server := p.server

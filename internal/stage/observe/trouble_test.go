@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -162,14 +163,10 @@ func TestTroubles(t *testing.T) {
 func (w *world) settled(manifest string) {
 	w.t.Helper()
 	ref := object.RefOf(w.plain(manifest))
-	for deadline := time.Now().Add(patience); ref.Kind == "ResourceQuota"; time.Sleep(5 * time.Millisecond) {
-		if _, found, _ := unstructured.NestedString(w.get(ref).Object, "status", "used", "pods"); found {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatal("the quota is never counted")
-		}
-	}
+	eventually.Within(w.t, patience, "the quota is counted", func() bool {
+		_, found, _ := unstructured.NestedString(w.get(ref).Object, "status", "used", "pods")
+		return found || ref.Kind != "ResourceQuota"
+	})
 }
 
 // TestRecovery: the verdict follows the Pods in both directions, and those of before do not count.
