@@ -28,7 +28,7 @@ var files embed.FS
 
 // order is that of the files in kustomization.yaml.
 var order = []string{
-	"namespace.yaml", "account.yaml", "rights.yaml", "delivery.yaml", "service.yaml",
+	"namespace.yaml", "account.yaml", "rights.yaml", "delivery.yaml", "auditor.yaml", "service.yaml",
 	"network-policy.yaml", "disruption-budget.yaml", "deployment.yaml",
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast.dev/holdfast/internal/cli/logbook"
 	"holdfast.dev/holdfast/internal/localcluster"
 	"holdfast.dev/holdfast/internal/operator"
 	"holdfast.dev/holdfast/internal/record"
@@ -24,25 +26,53 @@ import (
 const storeVariable = "AUDIT_STORE"
 
 func newAuditCommand(std Streams, target *target) *cobra.Command {
-	store := ""
+	store := &auditSource{target: target}
 	command := &cobra.Command{
 		Use:   "audit",
 		Short: "Show and verify the record of what happened",
 		Long: "Show and verify the record of what happened: revisions, releases, rollbacks, drift, requests of\n" +
 			"people. Records can only be added, and each change of one that is there is found by `audit verify`.\n" +
-			"The commands read the store itself, also while a controller writes to it.",
+			"The commands read the store itself, also while a controller writes to it. With --controller, they ask\n" +
+			"the controller of a cluster, with a token of the ServiceAccount holdfast-auditor.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	command.PersistentFlags().StringVar(&store, "store", "", "file, folder or postgres:// URL of the record store "+
+	command.PersistentFlags().StringVar(&store.place, "store", "", "file, folder or postgres:// URL of the record store "+
 		"(default: $"+storeVariable+", or the one of `holdfast up`)")
+	command.PersistentFlags().BoolVar(&store.remote, "controller", false, "read the record of the controller in the cluster, instead of a store")
+	command.PersistentFlags().StringVar(&store.namespace, "runtime-namespace", defaultNamespace(), "namespace of the controller")
+	command.MarkFlagsMutuallyExclusive("store", "controller")
 	command.AddCommand(
-		newAuditListCommand(std, target, &store),
-		newAuditShowCommand(std, &store),
-		newAuditVerifyCommand(std, target, &store),
-		newAuditExportCommand(std, &store),
+		newAuditListCommand(std, target, store),
+		newAuditShowCommand(std, store),
+		newAuditVerifyCommand(std, target, store),
+		newAuditExportCommand(std, store),
 	)
 	return command
+}
+
+// auditSource says which audit log is meant.
+type auditSource struct {
+	target    *target
+	place     string
+	remote    bool
+	namespace string // of the controller
+}
+
+// open opens the log. The caller closes it.
+func (s *auditSource) open(ctx context.Context) (logbook.Logbook, error) {
+	if !s.remote {
+		db, err := openStore(s.place)
+		if err != nil {
+			return nil, err
+		}
+		return logbook.Store{DB: db}, nil
+	}
+	config, err := s.target.config()
+	if err != nil {
+		return nil, err
+	}
+	return logbook.Reach(ctx, config, s.namespace)
 }
 
 // openStore opens the record store that --store, the environment or `holdfast up` names.

@@ -8,17 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast.dev/holdfast/internal/record/audit"
+	"holdfast.dev/holdfast/internal/cli/logbook"
 )
 
-const (
-	exportLines  = "jsonl"
-	exportEvents = "cloudevents"
-)
-
-func newAuditExportCommand(std Streams, store *string) *cobra.Command {
-	format := exportLines
-	formats := []string{exportLines, exportEvents}
+func newAuditExportCommand(std Streams, source *auditSource) *cobra.Command {
+	format := logbook.Lines
+	formats := []string{logbook.Lines, logbook.Events}
 	command := &cobra.Command{
 		Use:   "export",
 		Short: "Write the whole record to a file or another system",
@@ -31,22 +26,19 @@ func newAuditExportCommand(std Streams, store *string) *cobra.Command {
 			if !slices.Contains(formats, format) {
 				return fmt.Errorf("--format %s: the formats are %s", format, strings.Join(formats, ", "))
 			}
-			return runAuditExport(command.Context(), std, *store, format)
+			return runAuditExport(command.Context(), std, source, format)
 		},
 	}
-	command.Flags().StringVar(&format, "format", exportLines, strings.Join(formats, "|"))
+	command.Flags().StringVar(&format, "format", logbook.Lines, strings.Join(formats, "|"))
 	complete(command, "format", fixed(formats...))
 	return command
 }
 
-func runAuditExport(ctx context.Context, std Streams, store, format string) error {
-	db, err := openStore(store)
+func runAuditExport(ctx context.Context, std Streams, source *auditSource, format string) error {
+	log, err := source.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }()
-	if format == exportEvents {
-		return audit.ExportEvents(ctx, db, std.Out)
-	}
-	return audit.Export(ctx, db, std.Out)
+	defer func() { _ = log.Close() }()
+	return log.Export(ctx, format, std.Out)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 type auditListFlags struct {
-	store        *string
+	source       *auditSource
 	now          func() time.Time
 	output       output
 	unit, actor  string
@@ -24,8 +24,8 @@ type auditListFlags struct {
 	limit        int
 }
 
-func newAuditListCommand(std Streams, target *target, store *string) *cobra.Command {
-	flags := auditListFlags{store: store, now: target.now}
+func newAuditListCommand(std Streams, target *target, source *auditSource) *cobra.Command {
+	flags := auditListFlags{source: source, now: target.now}
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List what happened, the oldest first",
@@ -61,12 +61,12 @@ func runAuditList(ctx context.Context, std Streams, flags auditListFlags) error 
 	if filter.Until, err = moment(flags.until, flags.now()); err != nil {
 		return fmt.Errorf("--until: %w", err)
 	}
-	db, err := openStore(*flags.store)
+	log, err := flags.source.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }()
-	found, err := audit.List(ctx, db, filter)
+	defer func() { _ = log.Close() }()
+	found, err := log.List(ctx, filter)
 	if err != nil {
 		return err
 	}
@@ -119,6 +119,9 @@ func printRecords(std Streams, wide bool, found []audit.Record) error {
 func actorText(actor record.Actor) string {
 	if actor.Name == "" {
 		return string(actor.Type)
+	}
+	if actor.Claimed {
+		return actor.Name + " (claimed)"
 	}
 	return actor.Name
 }

@@ -10,7 +10,7 @@ import (
 	"holdfast.dev/holdfast/internal/record/audit"
 )
 
-func newAuditShowCommand(std Streams, store *string) *cobra.Command {
+func newAuditShowCommand(std Streams, source *auditSource) *cobra.Command {
 	format := outputYAML
 	command := &cobra.Command{
 		Use:               "show N",
@@ -23,20 +23,20 @@ func newAuditShowCommand(std Streams, store *string) *cobra.Command {
 			if err != nil || n < 1 {
 				return fmt.Errorf("%q is no number of a record: they begin with 1", args[0])
 			}
-			return runAuditShow(command.Context(), std, *store, n, format)
+			return runAuditShow(command.Context(), std, source, n, format)
 		},
 	}
 	format.register(command, outputYAML, outputJSON)
 	return command
 }
 
-func runAuditShow(ctx context.Context, std Streams, store string, n int64, format output) error {
-	db, err := openStore(store)
+func runAuditShow(ctx context.Context, std Streams, source *auditSource, n int64, format output) error {
+	log, err := source.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }()
-	found, err := audit.List(ctx, db, audit.Filter{From: n, To: n})
+	defer func() { _ = log.Close() }()
+	found, err := log.List(ctx, audit.Filter{From: n, To: n})
 	if err != nil {
 		return err
 	}

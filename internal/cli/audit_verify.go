@@ -15,7 +15,7 @@ import (
 )
 
 type auditVerifyFlags struct {
-	store      *string
+	source     *auditSource
 	target     *target
 	output     output
 	export     string
@@ -24,8 +24,8 @@ type auditVerifyFlags struct {
 	anchor     bool
 }
 
-func newAuditVerifyCommand(std Streams, target *target, store *string) *cobra.Command {
-	flags := auditVerifyFlags{store: store, target: target}
+func newAuditVerifyCommand(std Streams, target *target, source *auditSource) *cobra.Command {
+	flags := auditVerifyFlags{source: source, target: target}
 	command := &cobra.Command{
 		Use:   "verify [EXPORT]",
 		Short: "Find out whether any record was altered, removed, inserted or moved",
@@ -122,12 +122,12 @@ func (f auditVerifyFlags) judge(ctx context.Context, trust audit.Trust) (audit.R
 		defer func() { _ = file.Close() }()
 		return audit.VerifyExport(file, trust)
 	}
-	db, err := openStore(*f.store)
+	log, err := f.source.open(ctx)
 	if err != nil {
 		return audit.Report{}, err
 	}
-	defer func() { _ = db.Close() }()
-	return audit.Verify(ctx, db, trust)
+	defer func() { _ = log.Close() }()
+	return log.Verify(ctx, trust)
 }
 
 func sayVerified(std Streams, r audit.Report, known bool) error {

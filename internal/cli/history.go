@@ -3,14 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"holdfast.dev/holdfast/internal/cli/fleet"
 	"holdfast.dev/holdfast/internal/cli/releases"
 	"holdfast.dev/holdfast/internal/cli/table"
-	"holdfast.dev/holdfast/internal/model/release"
 )
 
 // shelfFlags find a unit and its releases.
@@ -92,39 +90,7 @@ func runHistory(ctx context.Context, std Streams, flags historyFlags) error {
 	standing, _ := book.Standing()
 	rows := make([]table.Row, len(book))
 	for i, one := range book {
-		rows[i] = historyRow(one, one.Number == standing.Number, flags.target.now())
+		rows[i] = releases.Row(one, one.Number == standing.Number, flags.target.now())
 	}
 	return writer.Write(rows...)
-}
-
-// historyRow writes one release. The one that the cluster is on has a star.
-func historyRow(one release.Release, stands bool, now time.Time) table.Row {
-	number := fmt.Sprint(one.Number)
-	if stands {
-		number += " *"
-	}
-	verdict := table.Cell{Text: string(one.Verdict)}
-	switch one.Verdict {
-	case release.Good:
-		verdict.Tone = table.Good
-	case release.Pending, release.RollingBack:
-		verdict.Tone = table.Faint
-	default:
-		verdict.Tone = table.Bad
-	}
-	if one.Undone() {
-		verdict.Text += fmt.Sprintf(" to %d", one.Target)
-	}
-	changes := fmt.Sprintf("+%d ~%d -%d", one.Counts.Created, one.Counts.Configured, one.Counts.Deleted)
-	if !one.Written() {
-		changes = "none"
-	}
-	why := one.Cause
-	if one.Request != nil && one.Request.Reason != "" && why == "" {
-		why = one.Request.Reason
-	}
-	return table.Row{
-		{Text: number}, verdict, {Text: table.Age(one.Begun, now)}, {Text: table.ShortDigests(one.Label.Revision)},
-		{Text: changes}, {Text: one.Label.Author}, {Text: one.Label.Title}, {Text: why},
-	}
 }

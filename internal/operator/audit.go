@@ -9,6 +9,7 @@ import (
 	"holdfast.dev/holdfast/internal/record/audit"
 	"holdfast.dev/holdfast/internal/record/audit/anchor"
 	"holdfast.dev/holdfast/internal/record/database"
+	"holdfast.dev/holdfast/internal/record/witness"
 )
 
 // RecordFile is the name of the record store in Config.Dir, where no other place is given.
@@ -54,6 +55,7 @@ func (o *Operator) openAudit() error {
 		Mode: settings.Mode, Age: settings.Age, Count: settings.Count,
 		Key: cluster, Anchors: anchors, Log: o.config.Log.WithName("audit"),
 	})}
+	o.metrics.FollowAudit(func() time.Duration { return o.audit.log.Stats().Lag })
 	o.recorder = record.Several(o.metrics.Audited(o.audit.log), o.metrics)
 	return nil
 }
@@ -86,6 +88,10 @@ func (a *audited) close() error {
 
 // Recorder returns where everything that happens is recorded.
 func (o *Operator) Recorder() record.Recorder { return o.recorder }
+
+// Witness returns where an admission webhook keeps who asked for what, so that the record need not rely on
+// what the person's client says.
+func (o *Operator) Witness() *witness.Book { return o.witness }
 
 // Audited says how the audit log does, for metrics and diagnosis.
 func (o *Operator) Audited() audit.Stats { return o.audit.log.Stats() }

@@ -57,6 +57,9 @@ type Config struct {
 	// ReceiverAddress is where webhooks are answered; "0" or empty is nowhere.
 	ReceiverAddress string
 
+	// AuditAddress is where the audit log is read by those who may; "0" or empty is nowhere.
+	AuditAddress string
+
 	// LeaderElection makes sure that one replica works at a time, through a lease in Namespace.
 	LeaderElection bool
 	// Namespace is the one that the daemon itself lives in; empty means flux-system.

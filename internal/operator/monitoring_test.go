@@ -87,7 +87,7 @@ func happen(t *testing.T, set *metric.Set) {
 	tell(unit, record.ReleaseBegun, record.ReleaseApplied, record.ReleaseGood, record.ReleaseFailed, record.RollbackBegun, record.RolledBack,
 		record.RollbackFailed, record.Held, record.Frozen, record.DriftCorrected, record.Contested, record.Pruned)
 	_ = set.Audited(record.Nowhere()).Record(context.Background(), record.Entry{})
-	set.AuditLag(time.Second)
+	set.FollowAudit(func() time.Duration { return time.Second })
 	set.Alert("slack", errors.New("no route"))
 	set.AlertQueue(1, time.Second)
 	set.Webhook("github", 200, time.Second)

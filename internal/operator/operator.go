@@ -38,6 +38,7 @@ import (
 	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/record/trace"
+	"holdfast.dev/holdfast/internal/record/witness"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -64,10 +65,12 @@ type Operator struct {
 	scraped    *metricServer // nil where metrics are not served
 	audit      audited
 	recorder   record.Recorder // what controllers are given
+	witness    *witness.Book   // of requests, for the record
 	tracing    *trace.Tracing
 	// receivers says that Receivers are served; hooked is nil where webhooks are not answered.
 	receivers bool
 	hooked    *hookServer
+	read      *logServer    // nil where nobody may read the audit log
 	hears     []event.Taker // of what controllers say
 }
 
@@ -79,7 +82,7 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 		return nil, err
 	}
 	decrypt.Quiet()
-	o := &Operator{config: config, inbox: delivery.NewInbox(), helm: helmParts{inbox: delivery.NewInbox()}, metrics: metric.New(metric.Options{})}
+	o := &Operator{config: config, inbox: delivery.NewInbox(), helm: helmParts{inbox: delivery.NewInbox()}, metrics: metric.New(metric.Options{}), witness: witness.New(0)}
 	o.config.REST = rest.CopyConfig(config.REST)
 	o.config.REST.Wrap(kube.Meter(o.metrics.Request))
 	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {
@@ -149,6 +152,9 @@ func (o *Operator) assemble(ctx context.Context) error {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
+	if err := o.serveLogbook(); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
 	if err := o.serveMetrics(); err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
@@ -194,6 +200,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 		Observe:    watch,
 		Inbox:      o.inbox,
 		Record:     o.recorder,
+		Witness:    o.witness,
 		Identities: o.identities,
 	}, o.config.Kustomizations)
 }
@@ -284,6 +291,9 @@ func (o *Operator) close() error {
 	}
 	if o.scraped != nil {
 		_ = o.scraped.listener.Close()
+	}
+	if o.read != nil {
+		_ = o.read.listener.Close()
 	}
 	if o.store != nil {
 		err = errors.Join(o.store.Close(), err)

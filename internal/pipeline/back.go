@@ -240,11 +240,7 @@ func (p *pass) close(ctx context.Context, undone release.Release, out Outcome, k
 	if before, _ := p.unit.book.Numbered(undone.Number); before.Verdict == undone.Verdict {
 		return p.held(undone, out)
 	}
-	err := p.fileBack(ctx, &undone, undone.Verdict == release.RolledBack)
-	if err == nil {
-		err = p.end(ctx, undone)
-	}
-	if err != nil {
+	if err := p.fileBack(ctx, &undone, undone.Verdict == release.RolledBack); err != nil {
 		return out.fail(err).again(recordPause)
 	}
 	entry := p.about(kind, undone)
@@ -253,10 +249,13 @@ func (p *pass) close(ctx context.Context, undone release.Release, out Outcome, k
 		"to": fmt.Sprint(undone.Target), "trigger": string(undone.Trigger),
 		"seconds": fmt.Sprintf("%.3f", undone.Ended.Sub(undone.Decided).Seconds()),
 	}
-	p.note(ctx, entry)
+	p.conclusion(ctx, entry)
 	held := p.about(record.Held, undone)
 	held.Message = fmt.Sprintf("what Git wants is held; the cluster is kept on release %d", undone.Target)
-	p.note(ctx, held)
+	p.conclusion(ctx, held)
+	if err := p.end(ctx, undone); err != nil {
+		return out.fail(err).again(recordPause)
+	}
 	return p.held(undone, out)
 }
 

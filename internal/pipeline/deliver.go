@@ -138,6 +138,7 @@ func (p *pass) write(ctx context.Context, to *goal, out Outcome) (Outcome, error
 		set = p.upkeep(set, &out)
 	}
 	hold, after := p.unit.fights.review(ctx, p.unit.now, p.job, set, p.unit.memory, p.live, &out)
+	p.noteContests(ctx, &out)
 	drifts, err := p.announceDrift(ctx, set, hold)
 	if err != nil {
 		return out, err

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -55,6 +56,17 @@ func (p *pass) confirmDrift(ctx context.Context, drifts []record.Touched, change
 		entry.Reason, entry.Message = "DriftNotCorrected", failure.Error()
 		p.note(ctx, entry)
 	}
+}
+
+// noteContests records which corrections are put off from now on.
+func (p *pass) noteContests(ctx context.Context, out *Outcome) {
+	if len(out.contested) == 0 {
+		return
+	}
+	entry := p.entry(record.Contested)
+	entry.Objects, entry.Message = out.contested, strings.Join(out.Contested, "; ")
+	p.note(ctx, entry)
+	out.contested = nil
 }
 
 func (p *pass) driftEntry(kind record.Kind, drifts []record.Touched) record.Entry {

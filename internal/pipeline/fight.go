@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/internal/model/object"
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
 )
@@ -59,6 +60,7 @@ func (f fights) review(ctx context.Context, now time.Time, job Job, set check.Pa
 			after = wait
 		}
 		if begins {
+			out.contested = append(out.contested, record.Touched{Ref: wanted.Ref, File: wanted.Source})
 			out.Contested = append(out.Contested, fmt.Sprintf(
 				"%s was corrected %d times within %s and is changed again by %s; the next correction is put off by %s",
 				wanted.Ref, fightLimit, fightWindow, opponent(ctx, job, wanted.Ref, state.Owner, live.manager), wait))

@@ -32,7 +32,7 @@ func (p *pass) about(kind record.Kind, one release.Release) record.Entry {
 	}
 	switch {
 	case one.Request != nil && !one.Request.Automatic:
-		entry.Actor = record.Actor{Type: record.Person, Name: one.Request.By}
+		entry.Actor = record.Actor{Type: record.Person, Name: one.Request.By, Claimed: !one.Request.Proven}
 	case one.Label.Author != "" && kind == record.ReleaseBegun:
 		entry.Actor = record.Actor{Type: record.Author, Name: one.Label.Author}
 	}
@@ -59,6 +59,20 @@ func (p *pass) announce(ctx context.Context, entry record.Entry) error {
 // note records what has happened already. It happened whether or not that can be recorded; where it
 // must be, the next intent is refused.
 func (p *pass) note(ctx context.Context, entry record.Entry) { _ = p.announce(ctx, entry) }
+
+// conclusion records what a release came to, before that is kept with it: a death between the two makes the
+// record say it twice, and not never. While keeping it fails, it is said once.
+func (p *pass) conclusion(ctx context.Context, entry record.Entry) {
+	trial := p.unit.try(entry.Release)
+	if trial.told[entry.Kind] {
+		return
+	}
+	if trial.told == nil {
+		trial.told = map[record.Kind]bool{}
+	}
+	trial.told[entry.Kind] = true
+	p.note(ctx, entry)
+}
 
 // touched writes changes for the record.
 func touched(changes object.Changes) []record.Touched {

@@ -58,10 +58,10 @@ func (p *pass) open(ctx context.Context, to *goal) error {
 		}
 		one.Filed = filed
 	}
+	p.follow(ctx, former, one)
 	if err := p.Shelf.Add(ctx, p.job.Unit, one, slices.Concat(to.set.Objects(), to.hooks.Objects())); err != nil {
 		return fmt.Errorf("keeping the release: %w", err)
 	}
-	p.follow(ctx, former, one)
 	p.unit.book = p.unit.book.With(one)
 	p.unit.stood = numbered{one.Number, to.set, to.hooks}
 	to.release, to.fresh = one, false
@@ -73,17 +73,20 @@ func (p *pass) follow(ctx context.Context, former, one release.Release) {
 	switch {
 	case former.Number == 0:
 	case former.Undone():
+		if former.Frozen {
+			thawed := p.about(record.Thawed, one)
+			thawed.Message = fmt.Sprintf("release %d is tried: the unit is frozen no more", one.Number)
+			p.conclusion(ctx, thawed)
+		}
 		entry := p.about(record.HoldEnded, one)
 		switch {
 		case one.Request != nil:
 			entry.Reason = "Retried"
-		case former.Frozen:
-			entry.Reason = "Thawed"
 		default:
 			entry.Reason = "NewFingerprint"
 		}
 		entry.Message = fmt.Sprintf("the hold of release %d ends with release %d", former.Number, one.Number)
-		p.note(ctx, entry)
+		p.conclusion(ctx, entry)
 	case former.Verdict == release.Pending:
 		entry := p.about(record.ReleaseSuperseded, former)
 		entry.Message = fmt.Sprintf("release %d takes the place of release %d", one.Number, former.Number)

@@ -122,13 +122,13 @@ func reasonFor(trigger release.Trigger) string {
 func (p *pass) praise(ctx context.Context, one release.Release, out Outcome) Outcome {
 	one = p.noted(one)
 	one.Verdict, one.Ended = release.Good, p.unit.now
-	if err := p.end(ctx, one); err != nil {
-		return out.again(recordPause) // the cluster is fine; only our memory of it has to be made good
-	}
 	entry := p.about(record.ReleaseGood, one)
 	entry.Message = fmt.Sprintf("release %d is good", one.Number)
 	entry.Details = map[string]string{"seconds": fmt.Sprintf("%.3f", one.Ended.Sub(one.Begun).Seconds())}
-	p.note(ctx, entry)
+	p.conclusion(ctx, entry)
+	if err := p.end(ctx, one); err != nil {
+		return out.again(recordPause) // the cluster is fine; only our memory of it has to be made good
+	}
 	return out
 }
 
@@ -150,21 +150,21 @@ func (p *pass) condemn(ctx context.Context, one release.Release, trigger release
 	if sentence.Target == 0 {
 		one.Verdict, one.Ended = release.Failed, one.Decided
 	}
-	if err := p.end(ctx, one); err != nil {
-		return out.again(recordPause)
-	}
 	entry := p.about(record.ReleaseFailed, one)
 	entry.Message = one.Cause
 	if one.Note != "" {
 		entry.Details = map[string]string{"rollback": one.Note}
 	}
-	p.note(ctx, entry)
+	p.conclusion(ctx, entry)
+	if sentence.Freeze {
+		p.conclusion(ctx, p.about(record.Frozen, one))
+	}
+	if err := p.end(ctx, one); err != nil {
+		return out.again(recordPause)
+	}
 	if sentence.Target == 0 {
 		reason := fault.ReasonOf(out.Err, "ReconciliationFailed")
 		return p.reject(ctx, out, fault.Because(reason, fmt.Errorf("%w; not rolled back: %s", out.Err, one.Note)))
-	}
-	if sentence.Freeze {
-		p.note(ctx, p.about(record.Frozen, one))
 	}
 	return p.goBack(ctx, settle.Wish{}, out)
 }

@@ -9,6 +9,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/release"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/observe"
 )
@@ -145,6 +146,7 @@ type Outcome struct {
 	// Contested tells, one sentence each, which corrections are put off because somebody keeps
 	// undoing them.
 	Contested []string
+	contested []record.Touched // the same, for the record
 }
 
 // fail ends a pass.

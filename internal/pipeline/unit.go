@@ -7,6 +7,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/release"
 	"holdfast.dev/holdfast/internal/pipeline/phase"
+	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/check"
 	"holdfast.dev/holdfast/internal/stage/observe"
@@ -60,10 +61,11 @@ type trial struct {
 	counts  release.Counts
 	made    []object.Ref
 	stages  []release.Stage
-	healthy time.Time // since when all is healthy
-	was     bool      // all was healthy once
-	bad     time.Time // since when something speaks against it
-	back    time.Time // since when its undoing is waited for
+	healthy time.Time            // since when all is healthy
+	was     bool                 // all was healthy once
+	bad     time.Time            // since when something speaks against it
+	back    time.Time            // since when its undoing is waited for
+	told    map[record.Kind]bool // which of its conclusions are on record
 	// tidied are the moments whose hooks are through, began the hooks that were made since the program
 	// started, and untested says that a failed test was told.
 	tidied   map[phase.Moment]bool

@@ -71,6 +71,7 @@ func (p *pass) recover(ctx context.Context, out Outcome) Outcome {
 // correct writes a set that has been in the cluster before.
 func (p *pass) correct(ctx context.Context, out Outcome, set check.Passed) Outcome {
 	hold, after := p.unit.fights.review(ctx, p.unit.now, p.job, set, p.unit.memory, p.live, &out)
+	p.noteContests(ctx, &out)
 	drifts, err := p.announceDrift(ctx, set, hold)
 	if err != nil {
 		out.Err = also(out.Err, err)

@@ -68,6 +68,8 @@ type Subject struct {
 type Actor struct {
 	Type ActorType `json:"type"`
 	Name string    `json:"name,omitempty"`
+	// Claimed says that a person's name is his own client's word: nobody proved it.
+	Claimed bool `json:"claimed,omitempty"`
 }
 
 // ActorType says what sort of actor it is.
@@ -77,7 +79,7 @@ type ActorType string
 const (
 	Ourselves ActorType = "controller" // Holdfast, of its own accord
 	Author    ActorType = "author"     // of a commit, as the commit says
-	Person    ActorType = "person"     // as the API server authenticated him
+	Person    ActorType = "person"     // as the API server authenticated him, unless it is claimed
 	Manager   ActorType = "manager"    // a field manager in managedFields
 )
 

@@ -105,6 +105,7 @@ func (f *flags) register(command *cobra.Command) {
 	set.StringVar(&f.auditMode, "audit-mode", string(audit.Required), "what follows when the record store is down: required stops deliveries, best-effort goes on and keeps records in memory")
 	set.DurationVar(&f.config.Audit.Age, "audit-retention", 0, "age after which the contents of records are dropped; 0 keeps them")
 	set.Int64Var(&f.config.Audit.Count, "audit-keep", 0, "number of records whose contents are kept; 0 keeps all")
+	set.StringVar(&f.config.AuditAddress, "audit-addr", "0", "address to answer those who may read the record; 0 is nowhere")
 	set.StringVar(&f.config.Audit.GitDir, "audit-git-anchor", "", "bare Git repository (a folder) to keep checkpoints in, as refs/holdfast/audit")
 
 	set.StringVar(&f.logLevel, "log-level", "info", "trace, debug, info or error")

@@ -18,6 +18,8 @@ type Note[T client.Object] struct {
 	Verify time.Time
 	// Configured is the generation whose settings were recorded.
 	Configured int64
+	// Requested is the token of the latest request that was recorded.
+	Requested string
 	// Failures counts failed visits in a row.
 	Failures int
 	// Waiting is since when the unit has been waiting for others, zero while it is not.

@@ -12,6 +12,8 @@ import (
 	"holdfast.dev/holdfast/internal/model/release"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/pipeline/settle"
+	"holdfast.dev/holdfast/internal/record"
+	"holdfast.dev/holdfast/internal/record/witness"
 )
 
 // Annotations of a unit that steer its releases, and by which people ask for something. They are ours
@@ -100,6 +102,18 @@ func requestOf(annotations map[string]string, annotation string) *release.Reques
 	}
 	return &release.Request{
 		Token: annotation + "=" + token, By: annotations[AnnotationRequestedBy], Reason: annotations[AnnotationReason],
+	}
+}
+
+// Prove names who asks as a witness saw him, where there is one: an annotation holds what his client claims.
+func Prove(job *pipeline.Job, about record.Subject, seen *witness.Book) {
+	for _, asked := range []*release.Request{job.Retry, job.Back} {
+		if asked == nil {
+			continue
+		}
+		if who := seen.Who(about, asked.Token); who != "" {
+			asked.By, asked.Proven = who, true
+		}
 	}
 }
 

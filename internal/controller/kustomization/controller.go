@@ -20,6 +20,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/revision"
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
+	"holdfast.dev/holdfast/internal/record/witness"
 )
 
 // reconciler visits a unit whenever something woke it. A visit never waits: it brings the unit as
@@ -81,6 +82,9 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	token, _ := meta.ReconcileAnnotationValue(unit.Annotations)
 	v.asked = token != "" && token != v.status.LastHandledReconcileAt
+	if v.asked {
+		v.requested(ctx, token)
+	}
 	after := v.run(ctx)
 	if v.aside {
 		last := handler.LowPriority
@@ -95,16 +99,23 @@ func (r *reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: after}, nil
 }
 
+func subjectOf(u *kustomizev1.Kustomization) record.Subject {
+	return record.Subject{Kind: kustomizev1.KustomizationKind, Namespace: u.Namespace, Name: u.Name}
+}
+
 // configured records that the settings of the unit are others, once for each generation. What cannot be
 // recorded where it must be is not acted upon.
 func (v *visit) configured(ctx context.Context) error {
 	if v.unit.Generation == v.status.ObservedGeneration || v.unit.Generation == v.note.Configured {
 		return nil
 	}
-	about := record.Subject{Kind: kustomizev1.KustomizationKind, Namespace: v.unit.Namespace, Name: v.unit.Name}
+	about := subjectOf(v.unit)
 	entry, err := record.Settings(about, v.unit.Generation, v.unit.Spec, v.now())
 	if err != nil {
 		return err
+	}
+	if who := v.Witness.Who(about, witness.Configured(v.unit.Generation)); who != "" {
+		entry.Actor = record.Actor{Type: record.Person, Name: who}
 	}
 	if v.unit.Spec.Suspend {
 		entry.Reason = meta.SuspendedReason
@@ -114,6 +125,19 @@ func (v *visit) configured(ctx context.Context) error {
 	}
 	v.note.Configured = v.unit.Generation
 	return nil
+}
+
+// requested records that somebody asked for a visit, once for each token. Nothing depends on it.
+func (v *visit) requested(ctx context.Context, token string) {
+	if v.note.Requested == token {
+		return
+	}
+	v.note.Requested = token
+	about := subjectOf(v.unit)
+	_ = v.Record.Record(ctx, record.Entry{
+		At: v.now(), Kind: record.Requested, Subject: about, Reason: "Reconcile", Details: map[string]string{"token": token},
+		Actor: v.Witness.Actor(about, witness.Annotated(meta.ReconcileRequestAnnotation, token), ""),
+	})
 }
 
 // run does the work of a visit and returns when to come back without being woken; 0 is never.
@@ -193,6 +217,7 @@ func (v *visit) job() (pipeline.Job, error) {
 	if err == nil {
 		err = v.Releases.Apply(&job, v.unit.Annotations)
 	}
+	delivery.Prove(&job, subjectOf(v.unit), v.Witness)
 	job.Unit, job.Inventory, job.Save = ownerOf(v.unit), inventoryOf(&v.status), v.intend
 	return job, err
 }

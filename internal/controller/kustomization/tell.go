@@ -17,6 +17,7 @@ import (
 	"holdfast.dev/holdfast/internal/model/finding"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/pipeline"
+	"holdfast.dev/holdfast/internal/record"
 )
 
 // teller records Kubernetes events. client-go's record.EventRecorder is one.
@@ -29,6 +30,15 @@ type teller interface {
 func (v *visit) tell(kind, message string) { v.tellWith(kind, message, nil) }
 
 func (v *visit) tellWith(kind, message string, extra map[string]string) {
+	reason := strings.ToLower(kind)
+	if ready := apimeta.FindStatusCondition(v.status.Conditions, meta.ReadyCondition); ready != nil {
+		reason = ready.Reason
+	}
+	v.tellAs(kind, reason, message, extra)
+}
+
+// tellAs records an event whose reason is not that of the Ready condition.
+func (v *visit) tellAs(kind, reason, message string, extra map[string]string) {
 	group := kustomizev1.GroupVersion.Group
 	metadata := map[string]string{}
 	for key, value := range extra {
@@ -39,10 +49,6 @@ func (v *visit) tellWith(kind, message string, extra map[string]string) {
 	}
 	if v.origin != "" {
 		metadata[group+"/originRevision"] = v.origin
-	}
-	reason := strings.ToLower(kind)
-	if ready := apimeta.FindStatusCondition(v.status.Conditions, meta.ReadyCondition); ready != nil {
-		reason = ready.Reason
 	}
 	v.Events.AnnotatedEventf(v.unit, metadata, kind, reason, "%s", shortened(message))
 }
@@ -70,7 +76,7 @@ func (v *visit) tellChanges(out pipeline.Outcome) {
 		v.tell(corev1.EventTypeNormal, made.String())
 	}
 	for _, contest := range out.Contested {
-		v.tell(corev1.EventTypeWarning, contest)
+		v.tellAs(corev1.EventTypeWarning, string(record.Contested), contest, nil)
 	}
 }
 

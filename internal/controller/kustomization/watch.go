@@ -27,6 +27,7 @@ import (
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/metric"
+	"holdfast.dev/holdfast/internal/record/witness"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render"
@@ -61,6 +62,8 @@ type Deps struct {
 	Record record.Recorder
 	// Identities makes credentials of ServiceAccounts; nil makes none.
 	Identities *identity.Source
+	// Witness knows who asked for what; nil knows nobody.
+	Witness *witness.Book
 }
 
 // Options are settings with the meaning of Flux's flags (flux-contract 2.10).

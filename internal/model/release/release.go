@@ -43,8 +43,10 @@ const (
 
 // Request is what a person asked for. Token tells one request from the next.
 type Request struct {
-	Token  string `json:"token"`
-	By     string `json:"by,omitempty"` // as the person's client said
+	Token string `json:"token"`
+	By    string `json:"by,omitempty"`
+	// Proven says that By is whom the API server authenticated; otherwise it is what his client said.
+	Proven bool   `json:"proven,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	// Automatic says that nobody asked: the unit's own settings do.
 	Automatic bool `json:"automatic,omitempty"`

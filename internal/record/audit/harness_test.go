@@ -144,16 +144,6 @@ func alter(t testing.TB, db *database.DB, statement string, args ...any) {
 	}
 }
 
-// eventually looks until something is true, for ten seconds.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waiting in vain until %s", what)
-		}
-	}
-}
-
 // memoryAnchor is an anchor of a test.
 type memoryAnchor struct {
 	mu   sync.Mutex

@@ -182,12 +182,17 @@ type Stats struct {
 	Down    bool  // the last attempt to write failed
 	Waiting int   // entries that are not written yet
 	Lost    int   // entries that found no room since the store is down
+	// Lag is how long the oldest entry waits that is not written yet; 0 is none.
+	Lag time.Duration
 }
 
 // Stats returns how the log does.
 func (l *Log) Stats() Stats {
 	stats := Stats{Down: l.down.Load()}
 	stats.Waiting, stats.Lost = l.queue.length()
+	if oldest := l.queue.oldest(); !oldest.IsZero() {
+		stats.Lag = max(0, l.options.Now().Sub(oldest))
+	}
 	if known := l.known.Load(); known != nil {
 		stats.Size = known.size
 	}

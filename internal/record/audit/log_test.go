@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/record"
@@ -172,15 +174,15 @@ func TestRequiredHeedsItsCaller(t *testing.T) {
 func TestBestEffortKeepsWhatItCan(t *testing.T) {
 	place, mend := blocked(t)
 	log := run(t, place, audit.Options{Mode: audit.BestEffort, Queue: 5})
-	eventually(t, "the store is known to be down", func() bool { return log.Stats().Down })
+	eventually.True(t, "the store is known to be down", func() bool { return log.Stats().Down })
 	log.fill(t, 0, 1) // which the writer takes and holds
-	eventually(t, "the writer tries", func() bool { return log.Stats().Waiting == 0 })
+	eventually.True(t, "the writer tries", func() bool { return log.Stats().Waiting == 0 })
 	log.fill(t, 1, 9)
 	if stats := log.Stats(); stats.Waiting != 5 || stats.Lost != 4 {
 		t.Errorf("the queue has its limit: %+v", stats)
 	}
 	mend()
-	eventually(t, "the store is back", func() bool { return log.Stats().Waiting == 0 && !log.Stats().Down })
+	eventually.True(t, "the store is back", func() bool { return log.Stats().Waiting == 0 && !log.Stats().Down })
 	log.fill(t, 10, 2)
 	log.stop()
 	verify(t, log.db, audit.Trust{})
@@ -234,7 +236,7 @@ func TestAnchorsTellOfALostStore(t *testing.T) {
 	first.fill(t, 0, 4)
 	first.stop()
 	second := run(t, databasetest.SQLite(t), audit.Options{Key: keyed(first.key), Anchors: []audit.Anchor{anchor}})
-	eventually(t, "the log tells that it is another one", func() bool { return second.Stats().Size > 0 })
+	eventually.True(t, "the log tells that it is another one", func() bool { return second.Stats().Size > 0 })
 	second.stop()
 	found, err := audit.List(t.Context(), second.db, audit.Filter{Kinds: []record.Kind{record.Gap}})
 	if err != nil || len(found) != 1 || found[0].Entry.Reason != "StoreLost" {
@@ -286,5 +288,28 @@ func TestSecretsStayOut(t *testing.T) {
 				t.Errorf("%s holds %s", file, canary)
 			}
 		}
+	}
+}
+
+// TestLag: while the store is down, the log says for how long its oldest entry waits.
+func TestLag(t *testing.T) {
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Unix(1_000_000_000+ahead.Load(), 0) }
+	db := open(t, databasetest.SQLite(t))
+	_ = db.Close() // nothing can be written to it
+	log := audit.New(db, audit.Options{Mode: audit.BestEffort, Patience: time.Millisecond, Pause: time.Millisecond, Now: now})
+	if lag := log.Stats().Lag; lag != 0 {
+		t.Errorf("nothing waits: %s", lag)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = log.Run(ctx) })
+	defer func() { cancel(); running.Wait() }()
+	for i := range 3 {
+		_ = log.Record(t.Context(), entry(i))
+		ahead.Add(10)
+	}
+	if lag := log.Stats().Lag; lag != 30*time.Second {
+		t.Errorf("the oldest entry waits for %s", lag)
 	}
 }

@@ -8,8 +8,9 @@ import (
 
 // waiting is a record that is not written yet.
 type waiting struct {
-	body []byte
-	done chan error // has room for the answer
+	body  []byte
+	since time.Time
+	done  chan error // has room for the answer
 }
 
 // answer says what became of a record. Only the first answer counts.
@@ -33,6 +34,7 @@ type queue struct {
 	mu      sync.Mutex
 	waiting []*waiting
 	lost    loss
+	writing time.Time // since when the oldest waits of what was taken and is not written yet; zero is none
 	closed  bool
 	news    chan struct{} // has room for one
 }
@@ -60,6 +62,7 @@ func (q *queue) add(w *waiting, now time.Time) (added, closed bool) {
 		q.lost.last = now
 		return false, false
 	}
+	w.since = now
 	q.waiting = append(q.waiting, w)
 	q.wake()
 	return true, false
@@ -96,6 +99,9 @@ func (q *queue) pick() ([]*waiting, loss) {
 		count++
 	}
 	batch := q.waiting[:count:count]
+	if count > 0 {
+		q.writing = batch[0].since
+	}
 	q.waiting = q.waiting[count:]
 	var lost loss
 	if len(q.waiting) == 0 {
@@ -105,6 +111,23 @@ func (q *queue) pick() ([]*waiting, loss) {
 		q.wake()
 	}
 	return batch, lost
+}
+
+// written says that what was taken last does not wait any more.
+func (q *queue) written() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writing = time.Time{}
+}
+
+// oldest returns since when the oldest record waits; zero is none.
+func (q *queue) oldest() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.writing.IsZero() && len(q.waiting) > 0 {
+		return q.waiting[0].since
+	}
+	return q.writing
 }
 
 // close refuses what comes from now on.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast.dev/holdfast/internal/eventually"
 	"holdfast.dev/holdfast/internal/record/audit"
 	"holdfast.dev/holdfast/internal/record/database"
 	"holdfast.dev/holdfast/internal/record/database/databasetest"
@@ -99,7 +100,7 @@ func TestEditedStores(t *testing.T) {
 		log := run(t, place, audit.Options{})
 		for i := range 6 {
 			log.fill(t, i, 1)
-			eventually(t, "it is signed", func() bool { return verify(t, log.db, audit.Trust{}).Vouched == int64(i+1) })
+			eventually.True(t, "it is signed", func() bool { return verify(t, log.db, audit.Trust{}).Vouched == int64(i+1) })
 		}
 		log.stop()
 		for name, c := range cases {
@@ -173,7 +174,7 @@ func TestRetention(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, place database.Place) {
 		log := run(t, place, audit.Options{Count: 100})
 		log.fill(t, 0, 700)
-		eventually(t, "it is signed", func() bool { return verify(t, log.db, audit.Trust{}).Vouched == 700 })
+		eventually.True(t, "it is signed", func() bool { return verify(t, log.db, audit.Trust{}).Vouched == 700 })
 		if err := log.Retain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +196,7 @@ func TestRetention(t *testing.T) {
 		_, err = verifyExport(whole[:at]+string(whole[at]^1)+whole[at+1:], trust)
 		brokenAt(t, err)
 		again := run(t, place, audit.Options{Key: keyed(log.key), Age: time.Hour, Now: func() time.Time { return entry(0).At.Add(24 * time.Hour) }})
-		eventually(t, "the log is there", func() bool { return again.Stats().Size == 702 })
+		eventually.True(t, "the log is there", func() bool { return again.Stats().Size == 702 })
 		if err := again.Retain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +215,7 @@ func TestRetention(t *testing.T) {
 func TestRetentionDropsNothingThatWasAltered(t *testing.T) {
 	log := run(t, databasetest.SQLite(t), audit.Options{Count: 1})
 	log.fill(t, 0, 600)
-	eventually(t, "it is signed", func() bool { return verify(t, log.db, audit.Trust{}).Vouched == 600 })
+	eventually.True(t, "it is signed", func() bool { return verify(t, log.db, audit.Trust{}).Vouched == 600 })
 	alter(t, log.db, "UPDATE audit_entry SET body = ? WHERE n = 300", []byte(`{"v":1}`))
 	if from, _ := brokenAt(t, log.Retain(t.Context())); from != 300 {
 		t.Errorf("record %d is named", from)

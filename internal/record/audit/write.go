@@ -41,6 +41,7 @@ func (l *Log) write(ctx context.Context) {
 			bodies = append(bodies, l.gap(lost))
 		}
 		err := l.store(storing, bodies, batch)
+		l.queue.written()
 		for _, one := range batch {
 			one.answer(err)
 		}

@@ -125,8 +125,9 @@ func (s *Set) Audited(log record.Recorder) record.Recorder {
 	})
 }
 
-// AuditLag says how old the oldest entry is that the audit log has yet to keep; 0 is none.
-func (s *Set) AuditLag(lag time.Duration) { s.records.auditLag.WithLabelValues().Set(lag.Seconds()) }
+// FollowAudit asks with each scrape how old the oldest entry is that the audit log has yet to keep; 0 is
+// none. It is called before anybody scrapes.
+func (s *Set) FollowAudit(lag func() time.Duration) { s.lag = lag }
 
 // Alert counts a delivery that came to an end; provider is the provider's type.
 func (s *Set) Alert(provider string, err error) {

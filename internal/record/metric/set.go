@@ -19,6 +19,7 @@ type Options struct {
 type Set struct {
 	registry *prometheus.Registry
 	now      func() time.Time
+	lag      func() time.Duration // of the audit log; nil measures nothing
 	flux     fluxMetrics
 	releases releaseMetrics
 	objects  objectMetrics
@@ -53,7 +54,12 @@ func New(options Options) *Set {
 }
 
 // Gather implements prometheus.Gatherer.
-func (s *Set) Gather() ([]*metricFamily, error) { return s.registry.Gather() }
+func (s *Set) Gather() ([]*metricFamily, error) {
+	if s.lag != nil {
+		s.records.auditLag.WithLabelValues().Set(s.lag().Seconds())
+	}
+	return s.registry.Gather()
+}
 
 // Register adds what is computed when it is asked for.
 func (s *Set) Register(collector prometheus.Collector) error { return s.registry.Register(collector) }

@@ -277,7 +277,7 @@ func TestMethodsBecomeSeries(t *testing.T) {
 	set.WebhookRequest("github", nil)
 	set.Alert("slack", errors.New("no route"))
 	set.AlertQueue(3, time.Minute)
-	set.AuditLag(time.Second)
+	set.FollowAudit(func() time.Duration { return time.Second })
 	full := errors.New("disk full")
 	kept := set.Audited(record.Func(func(_ context.Context, e record.Entry) error {
 		if e.Kind == record.Held {
