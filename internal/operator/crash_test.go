@@ -79,8 +79,9 @@ type crasher struct {
 	files  map[string]string
 }
 
-// change commits something at random: objects come, change and go, and now and then one is broken.
-func (c *crasher) change() {
+// change commits something at random: objects come, change and go, and now and then one is broken. It
+// returns the revision, "" where nothing changed.
+func (c *crasher) change() string {
 	changed := map[string]string{}
 	for _, name := range []string{"a", "b", "c"} {
 		path := "apps/" + name + ".yaml"
@@ -99,9 +100,10 @@ func (c *crasher) change() {
 			c.files[path] = changed[path]
 		}
 	}
-	if len(changed) > 0 {
-		c.commit(changed)
+	if len(changed) == 0 {
+		return ""
 	}
+	return c.commit(changed)
 }
 
 // heal commits what is good.

@@ -112,6 +112,7 @@ type world struct {
 	repo      *gittest.Repository
 	daemon    *daemon
 	own       bool
+	home      string // namespace of the daemon, where releases are kept
 }
 
 // newWorld makes a world that the shared daemon serves.
@@ -155,7 +156,7 @@ func emptyWorld(t *testing.T) *world {
 	}
 	direct, err := client.NewWithWatch(clustertest.Start(t), client.Options{Scheme: scheme})
 	check(t, err)
-	w := &world{t: t, client: direct, namespace: clustertest.Namespace(t), git: gittest.Serve(t, gittest.Options{})}
+	w := &world{t: t, client: direct, home: "flux-system", namespace: clustertest.Namespace(t), git: gittest.Serve(t, gittest.Options{})}
 	w.repo = w.git.Repository(t, "platform")
 	return w
 }

@@ -63,7 +63,7 @@ func (w *world) releases(name string) release.Book {
 	w.t.Helper()
 	var list metav1.PartialObjectMetadataList
 	list.APIVersion, list.Kind = "v1", "SecretList"
-	check(w.t, w.client.List(w.t.Context(), &list, client.InNamespace("flux-system"), client.HasLabels{history.LabelUnit}))
+	check(w.t, w.client.List(w.t.Context(), &list, client.InNamespace(w.home), client.HasLabels{history.LabelUnit}))
 	var book release.Book
 	for i := range list.Items {
 		_, unit, one, err := history.Decode(&list.Items[i])
