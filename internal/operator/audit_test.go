@@ -76,3 +76,15 @@ func sourceIs(status metav1.ConditionStatus) func(*sourcev1.GitRepository) bool 
 		return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool { return c.Type == "Ready" && c.Status == status })
 	}
 }
+
+// TestAuditIsNotForEverybody: the daemon listens for readers of the log, and strangers get nothing.
+func TestAuditIsNotForEverybody(t *testing.T) {
+	t.Parallel()
+	w := newOwnWorld(t, func(c *operator.Config) { c.AuditAddress = "127.0.0.1:0" })
+	answer, err := http.Get("http://" + w.daemon.AuditHost() + "/v1/export") //nolint:noctx // a test's own server
+	check(t, err)
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a stranger is answered with %d", answer.StatusCode)
+	}
+}
