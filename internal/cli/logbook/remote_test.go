@@ -10,7 +10,6 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -20,7 +19,6 @@ import (
 
 	"holdfast.dev/holdfast/config/install"
 	"holdfast.dev/holdfast/internal/cli/logbook"
-	"holdfast.dev/holdfast/internal/eventually"
 	hook "holdfast.dev/holdfast/internal/hook/logbook"
 	"holdfast.dev/holdfast/internal/localcluster/clustertest"
 	"holdfast.dev/holdfast/internal/record"
@@ -92,22 +90,23 @@ func TestRemote(t *testing.T) {
 	port := int32(listener.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert,gosec // it is one, and fits
 	about := metav1.ObjectMeta{Namespace: namespace, Name: "holdfast-controller"}
 	create(t, admin, &corev1.Service{ObjectMeta: about, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "audit", Port: 9393, TargetPort: intstr.FromInt32(port)}}}})
-	name := "audit"
-	about.Labels = map[string]string{discoveryv1.LabelServiceName: about.Name}
-	create(t, admin, &discoveryv1.EndpointSlice{
-		ObjectMeta: about, AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{address}}},
-		Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
-	})
+	// The API server passes requests on to Pods only: this test is one, as far as it can tell.
+	pod := &corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{NodeName: "nobody", Containers: []corev1.Container{{Name: "main", Image: "none"}}}}
+	create(t, admin, pod)
+	pod.Status.PodIP, pod.Status.PodIPs = address, []corev1.PodIP{{IP: address}}
+	if err := admin.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	target := &corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: about.Name}
+	create(t, admin, &corev1.Endpoints{ObjectMeta: about, Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // what the API server's proxy looks at
+		Addresses: []corev1.EndpointAddress{{IP: address, TargetRef: target}}, Ports: []corev1.EndpointPort{{Name: "audit", Port: port}}, //nolint:staticcheck // likewise
+	}}})
 
 	log, err := logbook.Reach(t.Context(), as(t, "jane"), namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found []audit.Record
-	eventually.True(t, "the API server knows where the Service is", func() bool {
-		found, err = log.List(t.Context(), audit.Filter{Kinds: []record.Kind{record.Held}})
-		return err == nil
-	})
+	found, err := log.List(t.Context(), audit.Filter{Kinds: []record.Kind{record.Held}})
 	if err != nil || len(found) != 1 || found[0].N != 2 || found[0].Entry.Message != "it is held" {
 		t.Errorf("listed: %+v %v", found, err)
 	}
