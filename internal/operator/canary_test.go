@@ -345,11 +345,16 @@ func (w *watched) elsewhere() {
 // fails commits what the server refuses, and what is undone, each for a cause that quotes a value.
 func (w *watched) fails() {
 	w.t.Helper()
+	service := func(field string) string {
+		return "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  " + field + "\n  ports: [{port: 80}]\n"
+	}
 	w.commit(map[string]string{
 		"apps/kustomization.yaml": "resources: [object.yaml, settings.yaml, web.yaml]\ngeneratorOptions: {disableNameSuffixHash: true}\nsecretGenerator: [{name: generated, envs: [prod.env]}]\n",
-		"apps/web.yaml":           "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  type: '${token}'\n  ports: [{port: 80}]\n",
+		"apps/web.yaml":           service("type: '${token}'"),
 	})
-	w.failed("apps", "ReconciliationFailed", "(secret)")
+	w.failed("apps", "ReconciliationFailed", "spec.type: must be one of") // found before the server is asked
+	w.commit(map[string]string{"apps/web.yaml": service("clusterIP: '${token}'")})
+	w.failed("apps", "ReconciliationFailed", "(secret)") // which quotes what it refuses
 	w.commit(map[string]string{"apps/web.yaml": strings.Replace(deployment("web", "web", 1), "app:v1", "${image}:does-not-exist", 1)})
 	w.failed("apps", "RolledBack", "(secret)")
 }

@@ -55,7 +55,7 @@ func (o *Operator) serveHelmReleases(ctx context.Context) error {
 		Renderer: chart.New(chart.Options{Count: o.metrics.Build}),
 		Line: pipeline.New(applier, pipeline.Options{
 			Shelf:    history.New(o.cluster, o.config.Namespace, helmv2.HelmReleaseKind),
-			Recorder: o.recorder, Tracer: o.tracing.Tracer(), Kind: helmv2.HelmReleaseKind, Family: object.HelmReleases,
+			Recorder: o.recorder, Tracer: o.tracing.Tracer(), Judges: o.gate.ofCharts(), Kind: helmv2.HelmReleaseKind, Family: object.HelmReleases,
 		}),
 		Trees:    trees{archive.New(o.store, archive.Options{})},
 		Follower: o.helm.follower, Events: o.teller(helmrelease.Manager),

@@ -13,21 +13,37 @@ import (
 	"holdfast.dev/holdfast/internal/stage/check/schema/builtin"
 )
 
-// judges are those who look at what a unit wants before anything of it is written.
-func (o *Operator) judges() ([]check.Judge, error) {
+// gate are those who look at what a unit wants before anything of it is written. All lines share them, with
+// their watches.
+type gate struct {
+	schemas  *schema.Judge
+	policies *policy.Engine
+}
+
+// ofFiles judge what is written in a tree.
+func (g gate) ofFiles() []check.Judge {
+	return []check.Judge{g.schemas, lifecycle.Judge{Version: builtin.Latest()}, plaintext.Judge{}, danger.Judge{}, g.policies}
+}
+
+// ofCharts judge what templates make. What a template puts into a Secret was not in the tree.
+func (g gate) ofCharts() []check.Judge {
+	return []check.Judge{g.schemas, lifecycle.Judge{Version: builtin.Latest()}, danger.Judge{}, g.policies}
+}
+
+// openGate prepares the judges, and has the cluster's policies watched.
+func (o *Operator) openGate() error {
 	schemas, err := schema.New(schema.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	known := live.New(o.cluster, o.config.Log.WithName("policy"))
 	if err := o.manager.Add(known); err != nil {
-		return nil, fmt.Errorf("watching policies: %w", err)
+		return fmt.Errorf("watching policies: %w", err)
 	}
 	policies, err := policy.New(policy.Options{Live: known, ExceptionNamespaces: o.config.PolicyExceptionNamespaces})
 	if err != nil {
-		return nil, fmt.Errorf("preparing policies: %w", err)
+		return fmt.Errorf("preparing policies: %w", err)
 	}
-	return []check.Judge{
-		schemas, lifecycle.Judge{Version: builtin.Latest()}, plaintext.Judge{}, danger.Judge{}, policies,
-	}, nil
+	o.gate = gate{schemas, policies}
+	return nil
 }

@@ -60,6 +60,7 @@ type Operator struct {
 	observer   *observe.Observer
 	inbox      *delivery.Inbox
 	helm       helmParts
+	gate       gate
 	git        *gitrepository.Controller
 	metrics    *metric.Set
 	scraped    *metricServer // nil where metrics are not served
@@ -137,6 +138,11 @@ func (o *Operator) assemble(ctx context.Context) error {
 	if err := o.serveSources(); err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
+	if o.config.serves(Kustomizations) || o.config.serves(HelmReleases) {
+		if err := o.openGate(); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
 	if o.config.serves(Kustomizations) {
 		if err := o.serveKustomizations(ctx); err != nil {
 			return fmt.Errorf("starting: %w", err)
@@ -175,10 +181,6 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 			Log:     o.config.Log.WithName("observe"),
 		})
 	}
-	judges, err := o.judges()
-	if err != nil {
-		return err
-	}
 	o.observer = watch(o.cluster)
 	renderer := render.New(render.Options{Count: o.metrics.Build})
 	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
@@ -190,7 +192,7 @@ func (o *Operator) serveKustomizations(ctx context.Context) error {
 			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
 			Recorder: o.recorder,
 			Tracer:   o.tracing.Tracer(),
-			Judges:   judges,
+			Judges:   o.gate.ofFiles(),
 			Kind:     kustomizev1.KustomizationKind,
 		}),
 		Trees:      trees{archive.New(o.store, archive.Options{})},
