@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	gate "holdfast.dev/holdfast/internal/cli/check"
+	checks "holdfast.dev/holdfast/internal/cli/check"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
@@ -123,7 +123,7 @@ func TestTenMistakes(t *testing.T) {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
 	var out bytes.Buffer
-	command := gate.New(gate.Outside{Out: &out, Err: &out, Opener: func(string) (render.Opener, error) { return nil, nil }})
+	command := checks.New(checks.Outside{Out: &out, Err: &out, Opener: func(string) (render.Opener, error) { return nil, nil }})
 	command.SetArgs([]string{dir})
 	command.SilenceErrors, command.SilenceUsage = true, true
 	if err := command.ExecuteContext(t.Context()); err == nil {
