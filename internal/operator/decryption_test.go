@@ -156,8 +156,8 @@ func TestTamperedFileIsRefused(t *testing.T) {
 	w.unit("apps", decryptedWith("sops-keys"))
 	w.failed("apps", "BuildFailed", "apps/a.yaml: it was changed after it was encrypted")
 	service := sopstest.Encrypt(t, sopstest.File{
-		Format: sealed.YAML, For: []sopstest.Key{key}, Regex: "^(type)$",
-		Plain: "apiVersion: v1\nkind: Service\nmetadata:\n    name: web\nspec:\n    type: canary-type\n    ports:\n        - port: 80\n",
+		Format: sealed.YAML, For: []sopstest.Key{key}, Regex: "^(clusterIP)$",
+		Plain: "apiVersion: v1\nkind: Service\nmetadata:\n    name: web\nspec:\n    clusterIP: canary-address\n    ports:\n        - port: 80\n",
 	})
 	w.commit(map[string]string{"apps/a.yaml": service})
 	w.failed("apps", "ReconciliationFailed", "dry-run failed")

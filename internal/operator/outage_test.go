@@ -243,7 +243,7 @@ func TestAdmissionDenied(t *testing.T) {
 	w.unit("apps")
 	u := w.failed("apps", "ReconciliationFailed", "red is not allowed here")
 	lines := strings.Split(condition(u, meta.ReadyCondition).Message, "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], "ConfigMap/"+w.namespace+"/b dry-run failed") || !strings.HasPrefix(lines[1], "ConfigMap/"+w.namespace+"/c dry-run failed") {
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "ConfigMap/"+w.namespace+"/b ") || !strings.HasPrefix(lines[1], "ConfigMap/"+w.namespace+"/c ") {
 		t.Errorf("one line for each object that was denied: %q", lines)
 	}
 	if read(w, w.configMap("a")) != nil {

@@ -66,7 +66,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	w.told("apps", "")
 	// The server, too, repeats what it refuses.
 	w.secret("tokens", map[string]string{"token": "canary-two"})
-	w.commit(map[string]string{"apps/a.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  type: ${token}\n  ports: [{port: 80}]\n"})
+	w.commit(map[string]string{"apps/a.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  clusterIP: ${token}\n  ports: [{port: 80}]\n"})
 	said += condition(w.failed("apps", "ReconciliationFailed", "dry-run failed"), "Ready").Message
 	if all := said + strings.Join(w.events("apps"), "\n"); strings.Contains(all, "canary") {
 		t.Errorf("a secret value was told: %s", all)

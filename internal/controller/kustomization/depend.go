@@ -39,3 +39,13 @@ func ready(u, other *kustomizev1.Kustomization, name types.NamespacedName, artif
 	}
 	return nil
 }
+
+// dependsOn returns what a unit depends on, with its own idea of when that is ready: what Flux's GetDependsOn
+// returns is without.
+func dependsOn(u *kustomizev1.Kustomization) []meta.DependencyReference {
+	wishes := make([]meta.DependencyReference, len(u.Spec.DependsOn))
+	for i, wish := range u.Spec.DependsOn {
+		wishes[i] = meta.DependencyReference{Namespace: wish.Namespace, Name: wish.Name, ReadyExpr: wish.ReadyExpr}
+	}
+	return wishes
+}

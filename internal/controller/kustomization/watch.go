@@ -125,7 +125,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) er
 	}
 	r.sites = delivery.NewSites(deps.Local, deps.Follower, site)
 	r.depends = delivery.Dependencies[*kustomizev1.Kustomization]{
-		Get: r.read, Of: func(u *kustomizev1.Kustomization) []meta.DependencyReference { return u.GetDependsOn() },
+		Get: r.read, Of: dependsOn,
 		Additive: options.AdditiveCELDependencyCheck,
 	}
 	err := mgr.GetFieldIndexer().IndexField(ctx, &kustomizev1.Kustomization{}, inputsIndex, func(o client.Object) []string {
