@@ -47,8 +47,9 @@ func TestRequestOf(t *testing.T) {
 		"BadScheme":      {why: "a local path is not an address", spec: sourcev1.GitRepositorySpec{URL: "file:///etc"}, reason: "URLInvalid"},
 		"NoHost":         {why: "nowhere to go", spec: sourcev1.GitRepositorySpec{URL: "https://"}, reason: "URLInvalid"},
 		"Garbage":        {why: "the error must not repeat a password", spec: sourcev1.GitRepositorySpec{URL: "https://a:canary@b:\x7f"}, reason: "URLInvalid"},
-		"Azure":          {why: "fail closed", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", Provider: "azure"}, reason: "InvalidProviderConfiguration"},
-		"AWS":            {why: "fail closed", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", Provider: "aws"}, reason: "InvalidProviderConfiguration"},
+		"AzurePlain":     {why: "a token must not travel in the clear", spec: sourcev1.GitRepositorySpec{URL: "http://example.org/a.git", Provider: "azure"}, reason: "InvalidProviderConfiguration"},
+		"AWSOverSSH":     {why: "a token is no key", spec: sourcev1.GitRepositorySpec{URL: "ssh://git@example.org/a.git", Provider: "aws"}, reason: "InvalidProviderConfiguration"},
+		"OtherProvider":  {why: "fail closed", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", Provider: "gcp"}, reason: "InvalidProviderConfiguration"},
 		"ServiceAccount": {why: "has no meaning here", spec: sourcev1.GitRepositorySpec{URL: "https://example.org/a.git", ServiceAccountName: "x"}, reason: "InvalidProviderConfiguration"},
 	}
 	for name, c := range cases {
