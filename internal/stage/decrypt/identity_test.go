@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func believes(t *testing.T, r *http.Request, unit string) bool {
 
 func trustingAmazon(t *testing.T) trusting {
 	const arn = "arn:aws:kms:eu-central-1:111122223333:key/web"
-	s := serve(t, false, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s := serve(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		believes(t, r, "Credential=AKIAweb.robot/")
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".Encrypt") {
@@ -72,7 +73,7 @@ func trustingAmazon(t *testing.T) trusting {
 
 func trustingGoogle(t *testing.T) trusting {
 	const resource = "projects/p/locations/global/keyRings/r/cryptoKeys/web"
-	s := serve(t, false, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s := serve(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		believes(t, r, "google of web.robot")
 		if strings.HasSuffix(r.URL.Path, ":encrypt") {
 			plain, _ := base64.StdEncoding.DecodeString(text(body, "plaintext"))
@@ -93,7 +94,7 @@ func trustingGoogle(t *testing.T) trusting {
 
 func trustingMicrosoft(t *testing.T) trusting {
 	var s *service
-	s = serve(t, true, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s = serve(t, httptest.NewTLSServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Header.Get("Authorization") == "" { // whatever a vault says it wants, the token is for vaults
 			w.Header().Set("WWW-Authenticate", `Bearer authorization="`+s.URL+"/"+identitytest.Tenant+`", resource="https://management.azure.com"`)
@@ -121,7 +122,7 @@ func trustingMicrosoft(t *testing.T) trusting {
 
 func trustingVault(t *testing.T) trusting {
 	var s *service
-	s = serve(t, false, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	s = serve(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 		switch {
 		case r.URL.Path == "/v1/team/auth/kubernetes/login":
 			if text(body, "role") != "web_robot" || text(body, "jwt") != identitytest.Canary+"|web|robot|"+s.URL {
