@@ -164,7 +164,9 @@ func (l *look) judge(ctx context.Context, one object.Object, kind *kindSchema) (
 	if err := utiljson.Unmarshal(one.JSON, &content); err != nil {
 		return nil, fmt.Errorf("decoding %s: %w", one.Ref, err)
 	}
-	delete(content, "status") // servers drop it from what is written, so nothing in it can be wrong
+	if !kind.foreign {
+		delete(content, "status") // the server drops it from what is written; of other kinds, it may be a field like any
+	}
 	v := &verdict{meta: l.meta, standins: l.set.Placeholders}
 	v.names(one.Ref)
 	v.look(content, kind.root)

@@ -160,6 +160,8 @@ func TestJudge(t *testing.T) {
 		"Definition": {why: "a definition that no server takes", in: strings.Replace(planets, "self.core", "self.weight", 1), want: []string{
 			"CustomResourceDefinition/planets.example.org spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: compilation failed: ERROR: <input>:1:19: undefined field 'weight'  | self.radius > self.weight  | ..................^ [schema/definition]",
 		}},
+		"Status":       {why: "what tools leave in a built-in kind's status goes nowhere", in: planets + "\nstatus: {acceptedNames: {}, storedVersions: []}"},
+		"CustomStatus": {why: "other kinds may have none", in: planet("{radius: 3}\nstatus: {seen: 1}"), want: []string{"Planet/earth status: the kind has no such field [schema/unknown-field]; take it away, or look whether it belongs elsewhere"}},
 		"NotEvaluated": {why: "what has no schema is said", in: "apiVersion: example.org/v1\nkind: Star\nmetadata: {name: sun}", want: []string{"info: objects of example.org/v1 Star are not judged, since no schema of theirs is known [schema/not-evaluated]; put the kind's definition into the tree, or check with --server"}},
 	}
 	for name, tc := range cases {
