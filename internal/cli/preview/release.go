@@ -13,10 +13,10 @@ import (
 	"strings"
 
 	helmv2 "github.com/fluxcd/helm-controller/api/v2"
-	"github.com/fluxcd/pkg/apis/kustomize"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"holdfast.dev/holdfast/internal/controller/helmrelease"
 	"holdfast.dev/holdfast/internal/model/object"
 	"holdfast.dev/holdfast/internal/model/tree"
 	"holdfast.dev/holdfast/internal/stage/render/chart"
@@ -82,7 +82,7 @@ func (w *walk) buildRelease(ctx context.Context, release *helmv2.HelmRelease) er
 		failed(Unknown, "its values cannot be known: "+strings.Join(missing, ", "), "add it to the tree, or build without: --allow-missing")
 		return nil
 	}
-	input := releaseInput(release)
+	input := helmrelease.Input(release)
 	input.Chart, input.Values, input.Secret = loaded, merged.Values, merged.Secret
 	out, err := w.Charts.Render(ctx, input)
 	if err != nil {
@@ -236,42 +236,4 @@ func dataOf(held *unstructured.Unstructured, key string) (data []byte, missing s
 		return nil, "its key " + key + " is not base64"
 	}
 	return raw, ""
-}
-
-// releaseInput says what a chart is rendered with, as at its first install.
-func releaseInput(release *helmv2.HelmRelease) chart.Input {
-	input := chart.Input{
-		Owner:     object.Owner{Namespace: release.Namespace, Name: release.Name},
-		Name:      chart.ReleaseName(release.Spec.ReleaseName, release.Spec.TargetNamespace, release.Name),
-		Namespace: cmp.Or(release.Spec.TargetNamespace, release.Namespace), Revision: 1,
-		SkipSchema: release.GetInstall().DisableSchemaValidation, CRDs: chart.CRDPolicy(release.GetInstall().CRDs),
-		Strategy: chart.Strategy(release.Spec.PostRenderStrategy),
-	}
-	if common := release.Spec.CommonMetadata; common != nil {
-		input.Labels, input.Annotations = common.Labels, common.Annotations
-	}
-	for _, one := range release.Spec.PostRenderers {
-		if one.Kustomize == nil {
-			continue
-		}
-		var renderer chart.PostRenderer
-		for _, patch := range one.Kustomize.Patches {
-			renderer.Patches = append(renderer.Patches, chart.Patch{Patch: patch.Patch, Target: targetOf(patch.Target)})
-		}
-		for _, image := range one.Kustomize.Images {
-			renderer.Images = append(renderer.Images, chart.Image{Name: image.Name, NewName: image.NewName, NewTag: image.NewTag, Digest: image.Digest})
-		}
-		input.PostRenderers = append(input.PostRenderers, renderer)
-	}
-	return input
-}
-
-func targetOf(target *kustomize.Selector) *chart.Selector {
-	if target == nil {
-		return nil
-	}
-	return &chart.Selector{
-		Group: target.Group, Version: target.Version, Kind: target.Kind, Namespace: target.Namespace, Name: target.Name,
-		LabelSelector: target.LabelSelector, AnnotationSelector: target.AnnotationSelector,
-	}
 }
