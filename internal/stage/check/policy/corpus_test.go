@@ -367,7 +367,7 @@ func floors() map[string]int {
 		"ClusterPolicy validate pattern": 419, "ClusterPolicy validate anyPattern": 51, "ClusterPolicy validate deny": 124,
 		"ClusterPolicy validate foreach": 157, "ClusterPolicy validate cel": 731, "ClusterPolicy validate podSecurity": 8,
 		"ClusterPolicy mutate patchStrategicMerge": 21, "ClusterPolicy mutate patchesJson6902": 4, "ClusterPolicy mutate foreach": 6,
-		"ValidatingPolicy": 1, "MutatingPolicy": 44,
+		"ValidatingPolicy": 515, "MutatingPolicy": 44,
 	}
 }
 
