@@ -25,25 +25,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/controller/gitrepository"
-	"holdfast.dev/holdfast/internal/controller/kustomization"
 	"holdfast.dev/holdfast/internal/kube"
-	"holdfast.dev/holdfast/internal/kube/follow"
 	"holdfast.dev/holdfast/internal/kube/identity"
 	"holdfast.dev/holdfast/internal/model/object"
-	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
 	"holdfast.dev/holdfast/internal/record/event"
-	"holdfast.dev/holdfast/internal/record/history"
 	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/record/trace"
 	"holdfast.dev/holdfast/internal/record/witness"
-	"holdfast.dev/holdfast/internal/stage/apply"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
 	"holdfast.dev/holdfast/internal/stage/observe"
-	"holdfast.dev/holdfast/internal/stage/render"
-	"holdfast.dev/holdfast/internal/stage/source/archive"
 	"holdfast.dev/holdfast/internal/store"
 )
 
@@ -53,21 +45,18 @@ type Operator struct {
 	manager manager.Manager
 	cluster *kube.Cluster
 	// identities makes credentials of ServiceAccounts.
-	identities *identity.Source
-	store      *store.Store
-	served     *artifactServer
-	follower   *follow.Follower
-	observer   *observe.Observer
-	inbox      *delivery.Inbox
-	helm       helmParts
-	gate       gate
-	git        *gitrepository.Controller
-	metrics    *metric.Set
-	scraped    *metricServer // nil where metrics are not served
-	audit      audited
-	recorder   record.Recorder // what controllers are given
-	witness    *witness.Book   // of requests, for the record
-	tracing    *trace.Tracing
+	identities           *identity.Source
+	store                *store.Store
+	served               *artifactServer
+	kustomizations, helm fleet
+	gate                 gate
+	git                  *gitrepository.Controller
+	metrics              *metric.Set
+	scraped              *metricServer // nil where metrics are not served
+	audit                audited
+	recorder             record.Recorder // what controllers are given
+	witness              *witness.Book   // of requests, for the record
+	tracing              *trace.Tracing
 	// receivers says that Receivers are served; hooked is nil where webhooks are not answered.
 	receivers bool
 	hooked    *hookServer
@@ -83,7 +72,7 @@ func New(ctx context.Context, config Config) (*Operator, error) {
 		return nil, err
 	}
 	decrypt.Quiet()
-	o := &Operator{config: config, inbox: delivery.NewInbox(), helm: helmParts{inbox: delivery.NewInbox()}, metrics: metric.New(metric.Options{}), witness: witness.New(0)}
+	o := &Operator{config: config, kustomizations: newFleet(), helm: newFleet(), metrics: metric.New(metric.Options{}), witness: witness.New(0)}
 	o.config.REST = rest.CopyConfig(config.REST)
 	o.config.REST.Wrap(kube.Meter(o.metrics.Request))
 	if o.cluster, err = kube.Connect("", o.config.REST, kube.Options{}); err != nil {
@@ -167,46 +156,6 @@ func (o *Operator) assemble(ctx context.Context) error {
 	return nil
 }
 
-// serveKustomizations builds the line and its controller.
-func (o *Operator) serveKustomizations(ctx context.Context) error {
-	stages := map[string]bool{}
-	for _, kind := range o.config.StageKinds {
-		stages[kind] = true
-	}
-	applier := apply.New(apply.Options{Custom: stages, TakeOver: o.config.TakeOver})
-	watch := func(cluster *kube.Cluster) *observe.Observer {
-		return observe.New(cluster, observe.Options{
-			Manager: applier.Manager(),
-			Wake:    func(event observe.Event) { o.inbox.Wake(event.Owner) },
-			Log:     o.config.Log.WithName("observe"),
-		})
-	}
-	o.observer = watch(o.cluster)
-	renderer := render.New(render.Options{Count: o.metrics.Build})
-	o.follower = follow.New(o.cluster, o.inbox.WakeReaders)
-	return kustomization.Setup(ctx, o.manager, kustomization.Deps{
-		Client:   o.manager.GetClient(),
-		Metrics:  o.metrics,
-		Renderer: renderer,
-		Line: pipeline.New(applier, pipeline.Options{
-			Shelf:    history.New(o.cluster, o.config.Namespace, kustomizev1.KustomizationKind),
-			Recorder: o.recorder,
-			Tracer:   o.tracing.Tracer(),
-			Judges:   o.gate.ofFiles(),
-			Kind:     kustomizev1.KustomizationKind,
-		}),
-		Trees:      trees{archive.New(o.store, archive.Options{})},
-		Follower:   o.follower,
-		Events:     o.teller("kustomize-controller"),
-		Local:      pipeline.Site{Cluster: o.cluster, Observer: o.observer},
-		Observe:    watch,
-		Inbox:      o.inbox,
-		Record:     o.recorder,
-		Witness:    o.witness,
-		Identities: o.identities,
-	}, o.config.Kustomizations)
-}
-
 // newManager makes the manager: caches, leader election, metrics and health.
 func newManager(c Config) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
@@ -270,12 +219,7 @@ func orNone(address string) string {
 func (o *Operator) Run(ctx context.Context) error {
 	o.audit.start(ctx, o.manager.Elected())
 	err := o.manager.Start(ctx)
-	if o.observer != nil {
-		o.observer.Stop()
-	}
-	if o.follower != nil {
-		o.follower.Stop()
-	}
+	o.kustomizations.stop()
 	o.helm.stop()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
@@ -310,15 +254,12 @@ func (o *Operator) WakeSource(namespace, name string) {
 	}
 }
 
-// WakeUnit makes a unit be looked at, at once.
+// WakeUnit makes a Kustomization be looked at, at once.
 func (o *Operator) WakeUnit(namespace, name string) {
-	o.inbox.Wake(object.Owner{Namespace: namespace, Name: name})
+	o.kustomizations.inbox.Wake(object.Owner{Namespace: namespace, Name: name})
 }
 
 // Watched describes what the observers hold, for metrics and diagnosis.
 func (o *Operator) Watched() observe.Stats {
-	if o.observer == nil {
-		return observe.Stats{}
-	}
-	return o.observer.Stats()
+	return o.kustomizations.watched().And(o.helm.watched())
 }

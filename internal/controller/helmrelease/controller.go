@@ -22,7 +22,7 @@ import (
 // reconciler visits a unit whenever something woke it. A visit never waits.
 type reconciler struct {
 	Deps
-	Options
+	delivery.Options
 	sites   *delivery.Sites
 	notes   *delivery.Notes[*helmv2.HelmRelease]
 	memos   *memos

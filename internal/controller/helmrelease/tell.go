@@ -7,16 +7,10 @@ import (
 	helmv2 "github.com/fluxcd/helm-controller/api/v2"
 	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"holdfast.dev/holdfast/internal/model/fault"
 	"holdfast.dev/holdfast/internal/pipeline"
 )
-
-// teller records Kubernetes events. client-go's record.EventRecorder is one.
-type teller interface {
-	AnnotatedEventf(about runtime.Object, annotations map[string]string, kind, reason, format string, args ...any)
-}
 
 // tell records an event in Flux's form.
 func (v *visit) tell(kind, message string) {

@@ -9,7 +9,6 @@ import (
 	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -22,58 +21,13 @@ import (
 
 	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/controller/measure"
-	"holdfast.dev/holdfast/internal/kube"
-	"holdfast.dev/holdfast/internal/kube/identity"
-	"holdfast.dev/holdfast/internal/model/object"
-	"holdfast.dev/holdfast/internal/model/tree"
-	"holdfast.dev/holdfast/internal/pipeline"
-	"holdfast.dev/holdfast/internal/record"
-	"holdfast.dev/holdfast/internal/record/metric"
-	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render/chart"
 )
 
-// trees opens the files of an artifact, from the local store or by HTTP, with its digest verified.
-type trees interface {
-	Open(ctx context.Context, artifact *fluxmeta.Artifact) (tree.Tree, error)
-}
-
-// follower keeps single objects at hand by watches. A missing object is nil without an error.
-type follower interface {
-	Get(ctx context.Context, ref object.Ref) (*unstructured.Unstructured, error)
-	Keep(user string, refs []object.Ref)
-}
-
 // Deps are the parts that the controller works with.
 type Deps struct {
-	Client   client.Client // reads from the manager's cache
-	Line     *pipeline.Line
+	delivery.Parts
 	Renderer *chart.Renderer
-	Trees    trees
-	Follower follower
-	Events   teller
-	// Local is the cluster that the HelmReleases are in.
-	Local pipeline.Site
-	// Observe makes an observer for a remote cluster; its wake-ups go to the same Inbox.
-	Observe func(*kube.Cluster) *observe.Observer
-	Inbox   *delivery.Inbox
-	Metrics *metric.Set // nil measures nothing
-	// Record keeps what happened; nil means record.Nowhere().
-	Record record.Recorder
-	// Identities makes credentials of ServiceAccounts; nil makes none.
-	Identities *identity.Source
-}
-
-// Options are settings with the meaning of Flux's flags.
-type Options struct {
-	Concurrent                      int // visits at once; 0 means 20
-	IntervalJitter                  float64
-	NoCrossNamespaceRefs            bool
-	DefaultServiceAccount           string
-	DefaultKubeConfigServiceAccount string
-	InsecureKubeconfigTLS           bool
-	Releases                        delivery.Releases
-	AdditiveCELDependencyCheck      bool
 }
 
 // inputsIndex finds units by what they read.
@@ -93,24 +47,12 @@ func inputs(u *helmv2.HelmRelease) []string {
 }
 
 // Setup registers the controller with a manager.
-func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) error {
-	if options.Concurrent == 0 {
-		options.Concurrent = 20
-	}
-	if deps.Record == nil {
-		deps.Record = record.Nowhere()
-	}
-	site := delivery.SiteOptions{
-		DefaultServiceAccount: options.DefaultServiceAccount, DefaultKubeConfigServiceAccount: options.DefaultKubeConfigServiceAccount,
-		InsecureKubeconfigTLS: options.InsecureKubeconfigTLS, Observe: deps.Observe, Identities: deps.Identities,
-	}
-	if deps.Metrics != nil {
-		site.Requests = deps.Metrics.Request
-	}
+func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options delivery.Options) error {
+	deps.Parts, options = deps.Complete(options)
 	r := &reconciler{
 		Deps: deps, Options: options, now: time.Now, cans: &capabilities{}, memos: &memos{},
 		notes: &delivery.Notes[*helmv2.HelmRelease]{},
-		sites: delivery.NewSites(deps.Local, deps.Follower, site),
+		sites: deps.Sites(options),
 	}
 	r.depends = delivery.Dependencies[*helmv2.HelmRelease]{
 		Get: r.read, Of: func(u *helmv2.HelmRelease) []fluxmeta.DependencyReference { return u.Spec.DependsOn },

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"holdfast.dev/holdfast/internal/model/fault"
@@ -19,11 +18,6 @@ import (
 	"holdfast.dev/holdfast/internal/pipeline"
 	"holdfast.dev/holdfast/internal/record"
 )
-
-// teller records Kubernetes events. client-go's record.EventRecorder is one.
-type teller interface {
-	AnnotatedEventf(about runtime.Object, annotations map[string]string, kind, reason, format string, args ...any)
-}
 
 // tell records an event in Flux's form: the reason is that of the Ready condition, and the revision
 // goes along as metadata (flux-contract 8.16).

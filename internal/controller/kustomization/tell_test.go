@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/pipeline"
 )
 
@@ -25,7 +26,7 @@ func (h *heard) AnnotatedEventf(_ runtime.Object, _ map[string]string, kind, rea
 // that are put off: they are news that the condition does not have.
 func TestTellChanges(t *testing.T) {
 	events := &heard{}
-	v := &visit{reconciler: &reconciler{Deps: Deps{Events: events}}, unit: &kustomizev1.Kustomization{}}
+	v := &visit{reconciler: &reconciler{Deps: Deps{Parts: delivery.Parts{Events: events}}}, unit: &kustomizev1.Kustomization{}}
 	v.status.Conditions = []metav1.Condition{{Type: meta.ReadyCondition, Status: metav1.ConditionTrue, Reason: meta.ReconciliationSucceededReason}}
 	v.tellChanges(pipeline.Outcome{Contested: []string{"ConfigMap/a/b is changed again"}})
 	v.tell(corev1.EventTypeNormal, "ConfigMap/a/b configured")

@@ -6,10 +6,8 @@ import (
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
-	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -20,63 +18,23 @@ import (
 
 	"holdfast.dev/holdfast/internal/controller/delivery"
 	"holdfast.dev/holdfast/internal/controller/measure"
-	"holdfast.dev/holdfast/internal/kube"
-	"holdfast.dev/holdfast/internal/kube/identity"
-	"holdfast.dev/holdfast/internal/model/object"
-	"holdfast.dev/holdfast/internal/model/tree"
-	"holdfast.dev/holdfast/internal/pipeline"
-	"holdfast.dev/holdfast/internal/record"
-	"holdfast.dev/holdfast/internal/record/metric"
 	"holdfast.dev/holdfast/internal/record/witness"
 	"holdfast.dev/holdfast/internal/stage/decrypt"
-	"holdfast.dev/holdfast/internal/stage/observe"
 	"holdfast.dev/holdfast/internal/stage/render"
 )
 
-// trees opens the files of an artifact, from the local store or by HTTP, with its digest verified.
-type trees interface {
-	Open(ctx context.Context, artifact *meta.Artifact) (tree.Tree, error)
-}
-
-// follower keeps single objects at hand by watches. A missing object is nil without an error.
-type follower interface {
-	Get(ctx context.Context, ref object.Ref) (*unstructured.Unstructured, error)
-	Keep(user string, refs []object.Ref)
-}
-
 // Deps are the parts that the controller works with.
 type Deps struct {
-	Client   client.Client // reads from the manager's cache
-	Line     *pipeline.Line
+	delivery.Parts
 	Renderer *render.Renderer
-	Trees    trees
-	Follower follower
-	Events   teller
-	// Local is the cluster that the Kustomizations are in.
-	Local pipeline.Site
-	// Observe makes an observer for a remote cluster; its wake-ups go to the same Inbox.
-	Observe func(*kube.Cluster) *observe.Observer
-	Inbox   *delivery.Inbox
-	Metrics *metric.Set // nil measures nothing
-	// Record keeps what happened; nil means record.Nowhere().
-	Record record.Recorder
-	// Identities makes credentials of ServiceAccounts; nil makes none.
-	Identities *identity.Source
 	// Witness knows who asked for what; nil knows nobody.
 	Witness *witness.Book
 }
 
-// Options are settings with the meaning of Flux's flags (flux-contract 2.10).
+// Options are the settings of all units, and those of Kustomizations alone.
 type Options struct {
-	Concurrent                      int     // visits at once; 0 means 20: a visit holds no worker while it waits
-	IntervalJitter                  float64 // share of the interval, 0 to 1
-	NoCrossNamespaceRefs            bool
-	DefaultServiceAccount           string
-	DefaultKubeConfigServiceAccount string
-	InsecureKubeconfigTLS           bool
-	LenientSubstitutions            bool // StrictPostBuildSubstitutions=false
-	Releases                        delivery.Releases
-	AdditiveCELDependencyCheck      bool
+	delivery.Options
+	LenientSubstitutions bool // StrictPostBuildSubstitutions=false
 	// AgeSecret names the Secret with age keys for units that ask for decryption and name none.
 	AgeSecret types.NamespacedName
 	// Decryption is what the operator decides about it for all units.
@@ -105,25 +63,13 @@ func (o Options) inputs(u *kustomizev1.Kustomization) []string {
 
 // Setup registers the controller with a manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, deps Deps, options Options) error {
-	if options.Concurrent == 0 {
-		options.Concurrent = 20
-	}
-	if deps.Record == nil {
-		deps.Record = record.Nowhere()
-	}
+	deps.Parts, options.Options = deps.Complete(options.Options)
 	r := &reconciler{
 		Deps: deps, Options: options, now: time.Now,
 		keyrings: &keyrings{},
 		notes:    &delivery.Notes[*kustomizev1.Kustomization]{},
 	}
-	site := delivery.SiteOptions{
-		DefaultServiceAccount: options.DefaultServiceAccount, DefaultKubeConfigServiceAccount: options.DefaultKubeConfigServiceAccount,
-		InsecureKubeconfigTLS: options.InsecureKubeconfigTLS, Observe: deps.Observe, Identities: deps.Identities,
-	}
-	if deps.Metrics != nil {
-		site.Requests = deps.Metrics.Request
-	}
-	r.sites = delivery.NewSites(deps.Local, deps.Follower, site)
+	r.sites = deps.Sites(options.Options)
 	r.depends = delivery.Dependencies[*kustomizev1.Kustomization]{
 		Get: r.read, Of: dependsOn,
 		Additive: options.AdditiveCELDependencyCheck,

@@ -15,6 +15,15 @@ type Stats struct {
 	Sick    int    // Pods remembered, because they do not come up
 }
 
+// And returns the figures of two observers together.
+func (s Stats) And(other Stats) Stats {
+	return Stats{
+		Watches: s.Watches + other.Watches, Broken: s.Broken + other.Broken, Claims: s.Claims + other.Claims,
+		Records: s.Records + other.Records, Bytes: s.Bytes + other.Bytes, Events: s.Events + other.Events,
+		Wakes: s.Wakes + other.Wakes, Rereads: s.Rereads + other.Rereads, Sick: s.Sick + other.Sick,
+	}
+}
+
 // Stats returns the figures.
 func (o *Observer) Stats() Stats {
 	o.lock.RLock()
