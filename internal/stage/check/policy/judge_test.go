@@ -254,3 +254,48 @@ func TestJudgeByLivePolicies(t *testing.T) {
 		t.Error("policies that are not known are no pass")
 	}
 }
+
+// BenchmarkJudge judges Deployments by five policies of Kyverno and five of Kubernetes.
+func BenchmarkJudge(b *testing.B) {
+	deployment := `{apiVersion: apps/v1, kind: Deployment, metadata: {name: NAME, namespace: web, labels: {team: shop}}, spec: {replicas: 1, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: "r/a:1", resources: {requests: {cpu: 1m}}}]}}}}`
+	pods := `
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {name: NAME}
+spec:
+  validationFailureAction: Enforce
+  rules:
+    - name: requests
+      match: {any: [{resources: {kinds: [Pod]}}]}
+      validate: {message: m, pattern: {spec: {containers: [{name: "*", resources: {requests: {cpu: "?*"}}}]}}}`
+	expression := `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: NAME}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE], resources: [deployments]}]}
+  validations: [{expression: "object.spec.template.spec.containers.all(c, !c.image.endsWith(':latest'))", message: m}]
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: NAME}, spec: {policyName: NAME, validationActions: [Deny]}}`
+	var manifests []string
+	for i := range 5 {
+		name := string(rune('a' + i))
+		manifests = append(manifests, strings.ReplaceAll(pods, "NAME", name), strings.ReplaceAll(expression, "NAME", name))
+	}
+	const count = 100
+	for i := range count {
+		manifests = append(manifests, strings.ReplaceAll(deployment, "NAME", "d"+strings.Repeat("x", i)))
+	}
+	engine, err := policy.New(policy.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	set := check.Set{Objects: objects(b, manifests...), Kinds: kinds{}}
+	for b.Loop() {
+		findings, err := check.Findings(context.Background(), set, engine)
+		if err != nil || len(findings) > 0 {
+			b.Fatal(findings, err)
+		}
+	}
+	b.ReportMetric(float64(count*b.N)/b.Elapsed().Seconds(), "objects/s")
+}

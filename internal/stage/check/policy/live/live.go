@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,8 +285,10 @@ func (c *Cluster) replace(kind schema.GroupKind, items []stream.Item[object.Obje
 	for _, item := range items {
 		fresh[item.Value.Key()] = item.Value
 	}
-	c.policies[kind] = fresh
-	c.changes++
+	same := maps.EqualFunc(c.policies[kind], fresh, func(a, b object.Object) bool { return a.Digest == b.Digest })
+	if c.policies[kind] = fresh; !same {
+		c.changes++ // a list that shows what was known already changes no verdict
+	}
 }
 
 func (c *Cluster) put(kind schema.GroupKind, one object.Object) {
