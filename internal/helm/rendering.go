@@ -136,7 +136,9 @@ func marked(one object.Object, labels, annotations map[string]string) (object.Ob
 	}
 	add(u, "labels", labels)
 	add(u, "annotations", annotations)
-	return object.New(u, one.Source)
+	made, err := object.New(u, one.Source)
+	made.Dropped = one.Dropped
+	return made, err
 }
 
 func add(u *unstructured.Unstructured, field string, values map[string]string) {

@@ -134,7 +134,7 @@ func (f *finisher) one(built *kustomize.Built, text []byte) ([]object.Object, er
 		if objects[i], err = object.New(item, built.Source); err != nil {
 			return nil, err
 		}
-		objects[i].Dropped = dropped(written, item.Object)
+		objects[i].Dropped = object.Dropped(written, item.Object)
 	}
 	return objects, nil
 }

@@ -110,10 +110,13 @@ func ready(u *unstructured.Unstructured, source, namespace string, scope *scope)
 	case known && u.GetNamespace() == "":
 		u.SetNamespace(namespace)
 	}
+	written := u.Object
 	if err := normalize.UnstructuredList([]*unstructured.Unstructured{u}); err != nil {
 		return object.Object{}, fmt.Errorf("normalising %s: %w", object.RefOf(u), err)
 	}
-	return object.New(u, source)
+	made, err := object.New(u, source)
+	made.Dropped = object.Dropped(written, u.Object)
+	return made, err
 }
 
 var events = map[string]Event{

@@ -1,4 +1,4 @@
-package render
+package object
 
 import (
 	"maps"
@@ -10,10 +10,10 @@ import (
 // mostDropped bounds what is said of one object.
 const mostDropped = 50
 
-// dropped lists the fields of an object as it was written that its normal form does not have. Fields
+// Dropped lists the fields of an object as it was written that its normal form does not have. Fields
 // without a value, and those that normalising moves or removes on purpose, are among them where the normal
 // form leaves them out: who knows the kind's schema can tell.
-func dropped(written, normal map[string]any) []string {
+func Dropped(written, normal map[string]any) []string {
 	var paths []string
 	missing(written, normal, "", &paths)
 	return paths
