@@ -1,11 +1,18 @@
 package operator_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"holdfast.dev/holdfast/internal/eventually"
 )
 
 // TestCondemned: each way in which a release fails ends with the last good state live, one release that
@@ -15,18 +22,20 @@ func TestCondemned(t *testing.T) {
 	image := func(tag string) string { return strings.Replace(deployment("web", "web", 1), "app:v1", "app:"+tag, 1) }
 	job := "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  backoffLimit: 0\n  template:\n    spec:\n" +
 		"      restartPolicy: Never\n      containers:\n        - name: main\n          image: example.org/app:fails\n"
+	secret := func(name string) string { return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: " + name + "\n" }
 	cases := map[string]struct {
 		why   string
 		files map[string]string
 		text  string
 		waits bool
+		room  bool // for one Secret
 	}{
 		"Image":       {why: "an image that cannot be pulled", files: map[string]string{"apps/web.yaml": image("does-not-exist")}, text: "Deployment/", waits: true},
 		"ImageNoWait": {why: "also where the unit does not wait for health", files: map[string]string{"apps/web.yaml": image("does-not-exist")}, text: "Deployment/"},
 		"CrashLoop":   {why: "Pods that crash again and again", files: map[string]string{"apps/web.yaml": image("crash-loop")}, text: "Deployment/", waits: true},
 		"Job":         {why: "a Job that fails", files: map[string]string{"apps/job.yaml": job}, text: "Job/", waits: true},
 		"Quota":       {why: "Pods that a quota has no room for", files: map[string]string{"apps/web.yaml": deployment("web", "web", 3), "apps/quota.yaml": "apiVersion: v1\nkind: ResourceQuota\nmetadata:\n  name: small\nspec:\n  hard: {pods: \"1\"}\n"}, text: "quota", waits: true},
-		"Refused":     {why: "an object that the server refuses after others were written", files: map[string]string{"apps/quota.yaml": "apiVersion: v1\nkind: ResourceQuota\nmetadata:\n  name: small\nspec:\n  hard: {count/secrets: \"0\"}\n", "apps/secret.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: one\n"}, text: "exceeded quota", waits: true},
+		"Refused":     {why: "an object that the server refuses after others were written: each alone has room", files: map[string]string{"apps/one.yaml": secret("one"), "apps/two.yaml": secret("two")}, text: "exceeded quota", waits: true, room: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -38,12 +47,15 @@ func TestCondemned(t *testing.T) {
 			}
 			w.deliver("apps", map[string]string{"apps/a.yaml": configMap("a", "color: blue")}, settings...)
 			w.good("apps")
+			if tc.room {
+				w.roomForOneSecret()
+			}
 			tc.files["apps/a.yaml"] = configMap("a", "color: red")
 			bad := w.commit(tc.files)
 			w.failed("apps", "RolledBack", tc.text)
 			w.told("apps", "Git wants "+bad)
 			await(w, w.configMap("a"), "back", holds("color", "blue"))
-			for _, made := range []*unstructured.Unstructured{w.object("apps/v1", "Deployment", "web"), w.object("batch/v1", "Job", "once"), w.object("v1", "ResourceQuota", "small")} {
+			for _, made := range []*unstructured.Unstructured{w.object("apps/v1", "Deployment", "web"), w.object("batch/v1", "Job", "once"), w.object("v1", "ResourceQuota", "small"), w.object("v1", "Secret", "one"), w.object("v1", "Secret", "two")} {
 				await(w, made, "gone", gone)
 			}
 			if told := w.verdicts("apps"); len(told) != 2 || told[0] != "RolledBack" {
@@ -51,6 +63,27 @@ func TestCondemned(t *testing.T) {
 			}
 		})
 	}
+}
+
+// roomForOneSecret limits the namespace, and waits until the server knows.
+func (w *world) roomForOneSecret() {
+	w.t.Helper()
+	w.create(&corev1.ResourceQuota{ObjectMeta: w.meta("room"), Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/secrets": resource.MustParse("1")}}})
+	eventually.True(w.t, "the quota is in force", func() bool {
+		probes := make([]error, 2)
+		for i := range probes {
+			probes[i] = w.client.Create(w.t.Context(), &corev1.Secret{ObjectMeta: w.meta(fmt.Sprint("probe-", i))})
+		}
+		for i := range probes {
+			check(w.t, client.IgnoreNotFound(w.client.Delete(w.t.Context(), &corev1.Secret{ObjectMeta: w.meta(fmt.Sprint("probe-", i))})))
+		}
+		return apierrors.IsForbidden(probes[1])
+	})
+	about := &corev1.ResourceQuota{ObjectMeta: w.meta("room")}
+	await(w, about, "empty again", func(quota *corev1.ResourceQuota) bool {
+		used, known := quota.Status.Used["count/secrets"]
+		return known && used.IsZero()
+	})
 }
 
 // TestNotCondemned: what is not the release's fault does not undo it.
